@@ -80,9 +80,9 @@ type Outbox interface {
 	// signed or rejected, and the SHA-256 of each original by document ID;
 	// ok is false when the job is unknown.
 	Find(origin, job string) (r Receipt, originals map[string][32]byte, ok bool, err error)
-	// Begin opens a batch and reserves need bytes on disk for its signed files.
-	// It returns an *Error with CodeDisk when there is no room.
-	Begin(ctx context.Context, req Request, need int64) (Batch, error)
+	// Begin opens a batch. It returns an *Error with CodeTarget when results
+	// may not go to req.Delivery.URL, so that the signer is not asked in vain.
+	Begin(ctx context.Context, req Request) (Batch, error)
 	// Redeliver gives a job a fresh bearer and tries its parked items at once.
 	Redeliver(ctx context.Context, origin, job string, d Delivery) error
 	// Await waits until every item of the job is delivered, parked or dead, or
@@ -92,6 +92,9 @@ type Outbox interface {
 
 // A Batch is the outbox's part of one running job.
 type Batch interface {
+	// Reserve makes room for need bytes of signed files, before anything is
+	// signed. It returns an *Error with CodeDisk when there is none.
+	Reserve(ctx context.Context, need int64) error
 	// Work is the file for private copies; it is gone after Close.
 	Work() *Spool
 	// Out is the file for signed documents.
