@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -21,6 +22,8 @@ type Ask struct {
 	opened   bool
 	session  tokens.Session
 	identity tokens.Identity
+	locked   bool // the last PIN found the token locked
+	ended    bool // Approve has returned
 }
 
 // Prepared returns what is asked for.
@@ -99,6 +102,9 @@ func (a *Ask) Unlock(ctx context.Context, identityID string, pin tokens.PIN) err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.ended {
+		return context.Canceled
+	}
 	if err := a.lockAgain(); err != nil {
 		a.runner.Log.Warn("closing the earlier session", "err", err)
 	}
@@ -107,10 +113,12 @@ func (a *Ask) Unlock(ctx context.Context, identityID string, pin tokens.PIN) err
 		return err
 	}
 	if err := s.Login(ctx, pin); err != nil {
-		_ = s.Close()
-		return err
+		if p, ok := errors.AsType[*tokens.PINError](err); ok {
+			a.locked = p.Reason == tokens.PINIsGone || p.State == tokens.PINLocked
+		}
+		return errors.Join(err, s.Close())
 	}
-	a.session, a.identity = s, id
+	a.session, a.identity, a.locked = s, id, false
 	return nil
 }
 

@@ -16,6 +16,7 @@ type Spool struct {
 	mu   sync.Mutex
 	f    *os.File
 	size int64
+	buf  *bufio.Writer
 }
 
 // ErrTooLarge reports a blob that outgrew its bound.
@@ -50,10 +51,13 @@ func (s *Spool) Append(max int64, write func(w io.Writer) error) (*Blob, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &spoolWriter{s: s, max: max}
-	bw := bufio.NewWriterSize(w, 64<<10)
-	err := write(bw)
+	if s.buf == nil {
+		s.buf = bufio.NewWriterSize(w, 64<<10)
+	}
+	s.buf.Reset(w)
+	err := write(s.buf)
 	if err == nil {
-		err = bw.Flush()
+		err = s.buf.Flush()
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.f.Truncate(s.size))
