@@ -34,7 +34,7 @@ type Key string
 type words struct{ kk, ru, en string }
 
 // all is every text by key.
-var all = merge(common)
+var all = merge(common, tray)
 
 func merge(tables ...map[Key]words) map[Key]words {
 	m := map[Key]words{}

@@ -1,0 +1,7 @@
+//go:build !linux && !windows
+
+package tray
+
+import "context"
+
+func run(context.Context, <-chan Status, Status, func(Action)) error { return ErrUnsupported }
