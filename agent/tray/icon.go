@@ -16,10 +16,6 @@ func disc(cx, cy, r float64) shape {
 	return func(x, y float64) float64 { return math.Hypot(x-cx, y-cy) - r }
 }
 
-func ring(cx, cy, r, w float64) shape {
-	return func(x, y float64) float64 { return math.Abs(math.Hypot(x-cx, y-cy)-r) - w/2 }
-}
-
 func box(x0, y0, x1, y1, round float64) shape {
 	cx, cy, hx, hy := (x0+x1)/2, (y0+y1)/2, (x1-x0)/2-round, (y1-y0)/2-round
 	return func(x, y float64) float64 {
@@ -52,6 +48,7 @@ var (
 	white = color.NRGBA{0xff, 0xff, 0xff, 0xff}
 	amber = color.NRGBA{0xf2, 0x9d, 0x1b, 0xff}
 	red   = color.NRGBA{0xc6, 0x28, 0x28, 0xff}
+	slate = color.NRGBA{0x37, 0x47, 0x4f, 0xff}
 	green = color.NRGBA{0x2e, 0x8b, 0x57, 0xff}
 )
 
@@ -70,8 +67,9 @@ func layers(s State) []layer {
 	case Waiting: // a large dot with a bang: something waits for you
 		return append(mark(blue), layer{disc(24, 24, 9), white}, layer{disc(24, 24, 7.6), amber},
 			layer{line(2.6, 24, 19.5, 24, 24.5), white}, layer{disc(24, 28, 1.5), white})
-	case Signing: // a ring around a pen stroke
-		return append(mark(blue), layer{disc(24, 24, 9), white}, layer{ring(24, 24, 6.3, 2.4), blue}, layer{line(2.6, 21.5, 26.5, 26.5, 21.5), blue})
+	case Signing: // three dots: at work
+		return append(mark(blue), layer{disc(24, 24, 9), white}, layer{disc(24, 24, 7.6), slate},
+			layer{disc(20, 24, 1.5), white}, layer{disc(24, 24, 1.5), white}, layer{disc(28, 24, 1.5), white})
 	case Delivering: // an arrow upwards
 		return append(mark(blue), layer{disc(24, 24, 9), white}, layer{line(2.8, 24, 29.5, 24, 19), green}, layer{line(2.8, 19.5, 23, 24, 18.5, 28.5, 23), green})
 	case Attention: // a triangle
