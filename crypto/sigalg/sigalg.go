@@ -127,6 +127,7 @@ type row struct {
 var (
 	oidRSAEncryption = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
 	oidRSAPSS        = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}
+	oidMGF1          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 8}
 )
 
 // The RSA rows name digest and key in one identifier with NULL parameters, as
@@ -272,7 +273,7 @@ func pssParams(d Digest) []byte {
 		Hash algorithmIdentifier `asn1:"explicit,tag:0"`
 		MGF  algorithmIdentifier `asn1:"explicit,tag:1"`
 		Salt int                 `asn1:"explicit,tag:2"`
-	}{h, algorithmIdentifier{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 8}, asn1.RawValue{FullBytes: hDER}}, d.Size()})
+	}{h, algorithmIdentifier{oidMGF1, asn1.RawValue{FullBytes: hDER}}, d.Size()})
 	if err != nil {
 		panic(err)
 	}
