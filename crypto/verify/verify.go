@@ -118,6 +118,10 @@ type Signature struct {
 	FieldName       string  `json:"fieldName,omitempty"`
 	ByteRange       []int64 `json:"byteRange,omitempty"`
 	CoversWholeFile bool    `json:"coversWholeFile,omitempty"`
+	// Warning is one plain English line about the file around the signature,
+	// such as bytes that were added to a PDF afterwards. It does not change
+	// the verdict.
+	Warning string `json:"warning,omitempty"`
 }
 
 // A Certificate is a signer's certificate in JSON.

@@ -1,0 +1,183 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"tanba/crypto/cades"
+	"tanba/crypto/cert"
+	"tanba/crypto/cms"
+	"tanba/crypto/pades"
+	"tanba/crypto/sigalg"
+)
+
+// ErrUnsigned reports a PDF without signatures.
+var ErrUnsigned = errors.New("invalid document: no signature in it")
+
+// PDF judges every signature of a PDF of size bytes. Its bytes are hashed as a
+// stream. A signature that something was appended behind is judged for what it
+// covers: see Signature.CoversWholeFile and Warning. The error is ErrUnsigned,
+// one of package pades for a file that cannot be read, a read that fails, or
+// ctx.
+func PDF(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Report, error) {
+	list, err := pades.Signatures(r, size)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, ErrUnsigned
+	}
+	rep := &Report{}
+	for i := range list {
+		s, err := inPDF(ctx, r, &list[i], o)
+		if err != nil {
+			return nil, err
+		}
+		if n := size - list[i].ByteRange[2] - list[i].ByteRange[3]; n > 0 && list[i].Err == nil {
+			s.Warning = fmt.Sprintf("%d bytes were added to the document after this signature, which does not cover them", n)
+		}
+		rep.Signatures = append(rep.Signatures, s)
+	}
+	return rep, nil
+}
+
+// inPDF judges one signature.
+func inPDF(ctx context.Context, r io.ReaderAt, p *pades.Signature, o Options) (Signature, error) {
+	s := Signature{Format: "CMS"}
+	if p.Err != nil {
+		s.fail(TotalFailed, FormatFailure, p.Err.Error())
+		return s.of(p), nil
+	}
+	switch p.SubFilter {
+	case "ETSI.CAdES.detached", "adbe.pkcs7.detached":
+	default:
+		s.fail(Indeterminate, SigConstraintsFailure, fmt.Sprintf("signatures of the kind %q are not supported by this version", p.SubFilter))
+		return s.of(p), nil
+	}
+	sd, _, err := cms.ParsePrefix(p.Contents)
+	if err != nil || len(sd.SignerInfos) == 0 {
+		s.fail(TotalFailed, FormatFailure, fmt.Sprintf("the signature cannot be read: %v", err))
+		return s.of(p), nil
+	}
+	sums, err := cms.Sum(ctx, p.Signed(r), sd.Digests())
+	if err != nil {
+		return s, err
+	}
+	s = judge(sd, sd.SignerInfos[0], cades.PAdES, sums, o)
+	if sd.Content != nil { // what it signs is not the document
+		s.Intact = false
+		s.fail(TotalFailed, FormatFailure, "the signature carries a content of its own")
+	}
+	return s.of(p), nil
+}
+
+// of adds what the PDF says of the signature.
+func (s Signature) of(p *pades.Signature) Signature {
+	s.FieldName, s.CoversWholeFile = p.Field, p.CoversWholeFile
+	if p.ByteRange != [4]int64{} {
+		s.ByteRange = p.ByteRange[:]
+	}
+	if s.SigningTime.IsZero() {
+		s.SigningTime = p.SigningTime
+	}
+	s.Violations = append(s.Violations, p.Violations...)
+	if len(s.Violations) > 0 {
+		s.Level = ""
+		if p.SubFilter != "ETSI.CAdES.detached" {
+			s.Format = "CMS"
+		}
+	}
+	return s
+}
+
+// A Base is the document that was to be signed.
+type Base struct {
+	Size   int64
+	SHA256 [sha256.Size]byte
+}
+
+// OwnPDF checks a PDF of size bytes that was signed just now, in one pass over
+// it: the document begins with base byte for byte, one signature covers all of
+// the file and stands behind base, it is by signer, verifies, and keeps every
+// rule of level B-B. Trust in the certificate is not looked at. The error is
+// ErrOwn, a read that fails, or ctx.
+func OwnPDF(ctx context.Context, r io.ReaderAt, size int64, base Base, signer *cert.Certificate) error {
+	list, err := pades.Signatures(r, size)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOwn, err)
+	}
+	var p *pades.Signature
+	for i := range list {
+		if list[i].CoversWholeFile {
+			if p != nil {
+				return fmt.Errorf("%w: two signatures cover the file", ErrOwn)
+			}
+			p = &list[i]
+		}
+	}
+	switch {
+	case p == nil:
+		return fmt.Errorf("%w: none covers the file", ErrOwn)
+	case p.Err != nil:
+		return fmt.Errorf("%w: %w", ErrOwn, p.Err)
+	case len(p.Violations) > 0:
+		return fmt.Errorf("%w: %s: %s", ErrOwn, p.Violations[0].ID, p.Violations[0].Reason)
+	case p.ByteRange[1] < base.Size:
+		return fmt.Errorf("%w: it stands inside the document", ErrOwn)
+	}
+	sd, err := cms.Parse(p.Contents)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOwn, err)
+	}
+	digests := sd.Digests()
+	if len(digests) != 1 {
+		return fmt.Errorf("%w: %d digests", ErrOwn, len(digests))
+	}
+	same, sum, err := prefixAndSum(ctx, p.Signed(r), base, digests[0])
+	if err != nil {
+		return err
+	}
+	if !same {
+		return fmt.Errorf("%w: the document was changed", ErrOwn)
+	}
+	return own(sd, sum, signer, cades.PAdES)
+}
+
+// prefixAndSum reads signed to its end. It reports whether it begins with base
+// and returns its digest. Where that is SHA-256, one state serves for both.
+func prefixAndSum(ctx context.Context, signed io.Reader, base Base, d sigalg.Digest) (bool, []byte, error) {
+	h := d.New()
+	first := h
+	var w io.Writer = h
+	if d != sigalg.SHA256 {
+		first = sha256.New()
+		w = io.MultiWriter(h, first)
+	}
+	if _, err := io.CopyN(w, contextReader{ctx, signed}, base.Size); err != nil {
+		return false, nil, fmt.Errorf("reading document: %w", err)
+	}
+	if !bytes.Equal(first.Sum(nil), base.SHA256[:]) {
+		return false, nil, nil
+	}
+	if _, err := io.Copy(h, contextReader{ctx, signed}); err != nil {
+		return false, nil, fmt.Errorf("reading document: %w", err)
+	}
+	return true, h.Sum(nil), nil
+}
+
+// A contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(b)
+}
