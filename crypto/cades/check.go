@@ -2,6 +2,7 @@ package cades
 
 import (
 	"encoding/asn1"
+	"errors"
 	"fmt"
 
 	"tanba/crypto/cert"
@@ -142,9 +143,9 @@ func (c *checker) signingCertificate() {
 			c.add("C-04", "signing-certificate-v2 states the default SHA-256, which DER leaves out")
 		}
 	}
-	if c.signer != nil && r.Version == 2 {
-		if err := c.si.CheckReference(c.signer); err != nil {
-			c.add("C-04", "signing-certificate attribute: %v", err)
+	if c.signer != nil {
+		if err := c.si.CheckReference(c.signer); errors.Is(err, cms.ErrReference) {
+			c.add("C-04", "%v", err)
 		}
 	}
 }

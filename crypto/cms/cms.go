@@ -19,6 +19,7 @@ import (
 	"errors"
 	"io"
 
+	"tanba/crypto/cert"
 	"tanba/crypto/sigalg"
 )
 
@@ -83,6 +84,8 @@ type SignedData struct {
 	// DER is true if the whole structure was received in definite lengths of
 	// the shortest form. The order in sets is not looked at.
 	DER bool
+	// parsed are the certificates as cert.Parse read them, nil: not yet.
+	parsed []*cert.Certificate
 }
 
 // SignerInfo is one signature.

@@ -73,6 +73,7 @@ func open(r io.ReaderAt, size int64) (*SignedData, int64, error) {
 		}
 	}
 	sd.DER = s.der
+	sd.parsed = sd.ParseCertificates()
 	return sd, s.pos, nil
 }
 

@@ -208,6 +208,7 @@ func (p *Pending) AddTo(sd *SignedData, sig []byte) (*SignedData, error) {
 		return nil, err
 	}
 	out := *sd
+	out.parsed = nil
 	var b cryptobyte.Builder
 	addAlgorithm(&b, p.opts.Algorithm.Digest().Identifier())
 	alg, err := b.Bytes()

@@ -3,9 +3,11 @@ package cms
 import (
 	"bytes"
 	"context"
+	"crypto/sha1" //nolint:gosec // for signing-certificate of RFC 2634 only
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 
@@ -81,7 +83,10 @@ func Sum(ctx context.Context, r io.Reader, list []sigalg.Digest) (map[sigalg.Dig
 // ParseCertificates returns the certificates that can be parsed; others, such
 // as attribute certificates, are left out.
 func (sd *SignedData) ParseCertificates() []*cert.Certificate {
-	var out []*cert.Certificate
+	if sd.parsed != nil {
+		return sd.parsed
+	}
+	out := []*cert.Certificate{}
 	for _, der := range sd.Certificates {
 		if c, err := cert.Parse(der); err == nil {
 			out = append(out, c)
@@ -277,7 +282,8 @@ func ReadReference(a Attribute) (Reference, error) {
 // CheckReference checks that every signing-certificate attribute present
 // names signer: the hash, and issuer and serial number if they are stated. No
 // such attribute is no error. A hash that our table lacks is
-// sigalg.ErrUnsupported (SHA-1 among them), another certificate ErrReference.
+// sigalg.ErrUnsupported (in version 2 SHA-1 too), another certificate
+// ErrReference.
 func (s *SignerInfo) CheckReference(signer *cert.Certificate) error {
 	list := append(Find(s.SignedAttrs, OIDSigningCertificateV2), Find(s.SignedAttrs, OIDSigningCertificate)...)
 	for _, a := range list {
@@ -294,11 +300,16 @@ func (s *SignerInfo) CheckReference(signer *cert.Certificate) error {
 				return fmt.Errorf("%w: issuer and serial number of another certificate", ErrReference)
 			}
 		}
-		d, err := sigalg.DigestByID(r.HashAlgorithm)
-		if err != nil {
-			return fmt.Errorf("signing-certificate attribute: %w", err)
+		var h hash.Hash
+		if r.Version == 1 {
+			h = sha1.New() //nolint:gosec // RFC 2634 fixes it; a second preimage would be needed
+		} else {
+			d, err := sigalg.DigestByID(r.HashAlgorithm)
+			if err != nil {
+				return fmt.Errorf("signing-certificate attribute: %w", err)
+			}
+			h = d.New()
 		}
-		h := d.New()
 		h.Write(signer.Raw)
 		if !bytes.Equal(h.Sum(nil), r.Hash) {
 			return fmt.Errorf("%w: hash of another certificate", ErrReference)
