@@ -84,6 +84,9 @@ func (w *spoolWriter) Write(p []byte) (int, error) {
 // Blob returns the blob at offset with size, both in bytes.
 func (s *Spool) Blob(offset, size int64) *Blob { return &Blob{spool: s, Offset: offset, Size: size} }
 
+// All returns the whole file as one blob.
+func (s *Spool) All() *Blob { return s.Blob(0, s.size) }
+
 // Sync makes what was appended durable.
 func (s *Spool) Sync() error { return s.f.Sync() }
 

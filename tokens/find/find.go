@@ -24,7 +24,7 @@ func Libraries() (found []string, refused []error) {
 				continue
 			}
 			seen[real] = true
-			if err := trusted(real); err != nil {
+			if err := Trusted(real); err != nil {
 				refused = append(refused, fmt.Errorf("library %s: %w", real, err))
 				continue
 			}

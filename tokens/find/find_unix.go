@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// trusted reports why a library could have been put there by the user: it
+// Trusted reports why a library could have been put there by the user: it
 // and every folder above it must belong to root and be writable by root alone.
-func trusted(path string) error {
+func Trusted(path string) error {
 	for p := path; ; p = filepath.Dir(p) {
 		st, err := os.Lstat(p)
 		if err != nil {

@@ -19,10 +19,10 @@ var known = []string{
 	`${ProgramFiles}\OpenSC Project\OpenSC\pkcs11\opensc-pkcs11.dll`, `${SystemRoot}\System32\opensc-pkcs11.dll`,
 }
 
-// trusted reports why a library could have been put there by the user: it
+// Trusted reports why a library could have been put there by the user: it
 // must be below the Windows or the Program Files folder, which only
 // administrators can write.
-func trusted(path string) error {
+func Trusted(path string) error {
 	for _, v := range []string{"SystemRoot", "ProgramFiles"} {
 		root := os.Getenv(v)
 		if rel, err := filepath.Rel(root, path); root != "" && err == nil && !strings.HasPrefix(rel, "..") {
