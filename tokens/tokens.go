@@ -148,6 +148,8 @@ var (
 	// ErrBadSignature: the token's signature does not verify with the
 	// certificate's public key.
 	ErrBadSignature = errors.New("token made an invalid signature")
+	// ErrBusy: another job has the token and did not give it back in time.
+	ErrBusy = errors.New("token is in use")
 	// ErrCancelled: the signer cancelled on the token or its PIN pad.
 	ErrCancelled = errors.New("cancelled on the token")
 )
