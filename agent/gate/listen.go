@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -103,6 +104,9 @@ func (l *Listeners) Serve(srv *http.Server, conns int) error {
 	}
 	return err
 }
+
+// All returns the listeners themselves, for a server that is not ours.
+func (l *Listeners) All() []net.Listener { return slices.Clone(l.all) }
 
 // Close stops listening. Open connections stay.
 func (l *Listeners) Close() error {
