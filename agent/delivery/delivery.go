@@ -111,6 +111,11 @@ type Config struct {
 	Log *slog.Logger
 }
 
+var (
+	_ job.Outbox  = (*Outbox)(nil)
+	_ job.Fetcher = (*Outbox)(nil)
+)
+
 // An Outbox implements job.Outbox and job.Fetcher. It may be used by many
 // goroutines.
 type Outbox struct {

@@ -26,22 +26,22 @@ func (o *Outbox) Fetch(ctx context.Context, origin, raw string, bearer job.Secre
 	if err != nil {
 		return nil, err
 	}
-	ctx, alive, stop := watch(ctx, o.timeout)
+	dog := watch(ctx, o.timeout)
 	for hop := 0; ; hop++ {
 		_, at, err := o.checkTarget(origin, u.String())
 		if err != nil {
-			stop()
+			dog.stop()
 			return nil, err
 		}
 		if at != first {
 			bearer = job.Secret{}
 		}
-		resp, err := o.get(ctx, u, bearer)
+		resp, err := o.get(dog, u, bearer)
 		if err != nil {
-			stop()
+			dog.stop()
 			return nil, job.Fail(job.CodeFetch, "", err)
 		}
-		alive()
+		dog.alive()
 		next, err := redirect(u, resp, hop)
 		if next != nil {
 			_ = resp.Body.Close()
@@ -52,15 +52,15 @@ func (o *Outbox) Fetch(ctx context.Context, origin, raw string, bearer job.Secre
 			err = acceptable(resp, max)
 		}
 		if err != nil {
-			stop()
+			dog.stop()
 			return nil, errors.Join(err, resp.Body.Close())
 		}
-		return &document{body: resp.Body, left: max, max: max, alive: alive, stop: stop}, nil
+		return &document{body: resp.Body, left: max, max: max, dog: dog}, nil
 	}
 }
 
-func (o *Outbox) get(ctx context.Context, u *url.URL, bearer job.Secret) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+func (o *Outbox) get(dog *watchdog, u *url.URL, bearer job.Secret) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(dog.ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, errTarget
 	}
@@ -71,7 +71,7 @@ func (o *Outbox) get(ctx context.Context, u *url.URL, bearer job.Secret) (*http.
 	}
 	resp, err := o.client.Do(req)
 	if ue, ok := errors.AsType[*url.Error](err); ok {
-		err = fmt.Errorf("%s: %w", troubleOf(ctx, err), ue.Err) // the URL may hold a secret
+		err = fmt.Errorf("%s: %w", dog.trouble(err), ue.Err) // the URL may hold a secret
 	}
 	return resp, err
 }
@@ -109,9 +109,9 @@ func tooLarge(max int64) error {
 
 // A document is the body of a fetched document with its bound.
 type document struct {
-	body        io.ReadCloser
-	left, max   int64
-	alive, stop func()
+	body      io.ReadCloser
+	left, max int64
+	dog       *watchdog
 }
 
 func (d *document) Read(p []byte) (int, error) {
@@ -122,7 +122,7 @@ func (d *document) Read(p []byte) (int, error) {
 		p = p[:d.left+1]
 	}
 	n, err := d.body.Read(p)
-	d.alive()
+	d.dog.alive()
 	d.left -= int64(n)
 	if d.left < 0 {
 		return n - 1, tooLarge(d.max)
@@ -136,6 +136,6 @@ func (d *document) Read(p []byte) (int, error) {
 }
 
 func (d *document) Close() error {
-	d.stop()
+	d.dog.stop()
 	return d.body.Close()
 }

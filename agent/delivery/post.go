@@ -13,10 +13,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -182,21 +184,21 @@ func (o *Outbox) post(ctx context.Context, d delivery, h http.Header, body []byt
 // postOnce makes one request. location is set for a redirect that keeps the
 // method; the outcome is then what holds if it is not followed.
 func (o *Outbox) postOnce(ctx context.Context, u *url.URL, h http.Header, body []byte) (out outcome, location string) {
-	ctx, alive, stop := watch(ctx, o.timeout)
-	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), nil)
+	dog := watch(ctx, o.timeout)
+	defer dog.stop()
+	req, err := http.NewRequestWithContext(dog.ctx, http.MethodPost, u.String(), nil)
 	if err != nil {
 		return outcome{verdict: refuse, code: job.CodeTarget, trouble: TroubleTarget}, ""
 	}
 	req.Header = h
 	req.ContentLength = int64(len(body))
 	req.GetBody = func() (io.ReadCloser, error) {
-		return io.NopCloser(&aliveReader{r: bytes.NewReader(body), alive: alive}), nil
+		return io.NopCloser(&aliveReader{r: bytes.NewReader(body), alive: dog.alive}), nil
 	}
 	req.Body, _ = req.GetBody()
 	resp, err := o.client.Do(req)
 	if err != nil {
-		return outcome{code: job.CodeUnreachableCRM, trouble: troubleOf(ctx, err), target: true}, ""
+		return outcome{code: job.CodeUnreachableCRM, trouble: dog.trouble(err), target: true}, ""
 	}
 	// The answer's text says nothing to us; reading it keeps the connection.
 	_, _ = io.CopyN(io.Discard, resp.Body, o.cfg.Limits.Reply)
@@ -252,9 +254,9 @@ func retryAfter(v string, now time.Time) time.Duration {
 	return min(max(d, time.Second), maxRetryAfter)
 }
 
-// troubleOf says why there was no answer.
-func troubleOf(ctx context.Context, err error) Trouble {
-	if errors.Is(context.Cause(ctx), errSilent) {
+// trouble says why there was no answer.
+func (w *watchdog) trouble(err error) Trouble {
+	if errors.Is(context.Cause(w.ctx), errSilent) {
 		return TroubleTimeout
 	}
 	if inv, ok := errors.AsType[x509.CertificateInvalidError](err); ok && inv.Reason == x509.Expired {
@@ -263,35 +265,48 @@ func troubleOf(ctx context.Context, err error) Trouble {
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return TroubleOtherHost
 	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return TroubleUntrusted
-	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return TroubleUntrusted
 	}
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
-		return TroubleTLS
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return TroubleTLS
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		return TroubleTimeout
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return TroubleNoName
 	}
-	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
-		return TroubleTimeout
+	if w.tlsFailed.Load() {
+		return TroubleTLS
 	}
 	return TroubleNoAnswer
 }
 
 var errSilent = errors.New("no progress")
 
-// watch returns a context that ends with errSilent when alive is not called
-// for d.
-func watch(ctx context.Context, d time.Duration) (_ context.Context, alive, stop func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(d, func() { cancel(errSilent) })
-	return ctx, func() { timer.Reset(d) }, func() { timer.Stop(); cancel(nil) }
+// A watchdog ends its context with errSilent when nothing tells it for d that
+// the request moves.
+type watchdog struct {
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	timer     *time.Timer
+	d         time.Duration
+	tlsFailed atomic.Bool
+}
+
+func watch(ctx context.Context, d time.Duration) *watchdog {
+	w := &watchdog{d: d}
+	ctx, w.cancel = context.WithCancelCause(ctx)
+	w.ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { w.tlsFailed.Store(err != nil) },
+	})
+	w.timer = time.AfterFunc(d, func() { w.cancel(errSilent) })
+	return w
+}
+
+func (w *watchdog) alive() { w.timer.Reset(w.d) }
+
+func (w *watchdog) stop() {
+	w.timer.Stop()
+	w.cancel(nil)
 }
 
 // An aliveReader tells of each read.

@@ -28,6 +28,11 @@ func (o *Outbox) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(o.ctx, cancel)()
+	o.runs.Go(func() {
+		if err := o.prune(o.cfg.Now()); err != nil {
+			o.log.Warn("forgetting old deliveries", "err", err)
+		}
+	})
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {

@@ -163,8 +163,10 @@ func blankBearer(tx *bbolt.Tx, key string) error {
 		return err
 	}
 	live := tx.Bucket(bucketLive)
-	if slices.ContainsFunc(jr.Items, func(seq uint64) bool { return live.Get(seqKey(seq)) != nil }) {
-		return nil
+	for _, seq := range slices.Backward(jr.Items) { // the last are done last
+		if live.Get(seqKey(seq)) != nil {
+			return nil
+		}
 	}
 	jr.Bearer = ""
 	return putJSON(tx, bucketJobs, []byte(key), jr)
