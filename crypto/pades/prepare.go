@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strconv"
 	"sync"
@@ -44,8 +45,12 @@ type Options struct {
 	// they are not empty. Each at most 1,000 characters.
 	Name, Reason, Location, Contact string
 	// ContentsSize is the room for the CMS in bytes; 0 is just what this
-	// signature can need.
+	// signature can need: see ContentsSize.
 	ContentsSize int
+	// Hashed, if not nil, is a state of Algorithm.Digest() that has taken in
+	// the whole document, so that Prepare need not read it again. It is cloned,
+	// not changed. A wrong one makes a signature that does not verify.
+	Hashed hash.Cloner
 }
 
 // A Pending is a prepared signature: all bytes of the signed file are fixed
@@ -66,26 +71,47 @@ func (d *Document) Prepare(o Options) (*Pending, error) {
 	}
 	room := o.ContentsSize
 	if room == 0 {
-		// The length does not depend on the digest's value.
-		p, err := prepareCMS(o, make([]byte, o.Algorithm.Digest().Size()))
-		if err != nil {
+		var err error
+		if room, err = ContentsSize(o); err != nil {
 			return nil, err
 		}
-		room = p.Size()
 	}
 	p := &Pending{d: d}
 	if err := d.layOut(p, o, room); err != nil {
 		return nil, err
 	}
-	h := o.Algorithm.Digest().New()
-	if err := d.copyBase(h); err != nil {
+	h, err := d.hashed(o)
+	if err != nil {
 		return nil, err
 	}
 	h.Write(p.update[:p.from-1])
 	h.Write(p.update[p.to+1:])
-	var err error
 	p.cades, err = prepareCMS(o, h.Sum(nil))
 	return p, err
+}
+
+// hashed returns the digest's state after the document.
+func (d *Document) hashed(o Options) (hash.Hash, error) {
+	if o.Hashed == nil {
+		h := o.Algorithm.Digest().New()
+		return h, d.copyBase(h)
+	}
+	h, err := o.Hashed.Clone()
+	if err == nil && h.Size() != o.Algorithm.Digest().Size() {
+		err = fmt.Errorf("invalid options: a state of %d bytes for %s", h.Size(), o.Algorithm)
+	}
+	return h, err
+}
+
+// ContentsSize returns the room in bytes that a CMS of o can need. It depends
+// on the certificates and the algorithm alone, so that one call serves a batch.
+func ContentsSize(o Options) (int, error) {
+	// The length does not depend on the digest's value.
+	p, err := prepareCMS(o, make([]byte, o.Algorithm.Digest().Size()))
+	if err != nil {
+		return 0, err
+	}
+	return p.Size(), nil
 }
 
 func prepareCMS(o Options, digest []byte) (*cades.Pending, error) {

@@ -232,7 +232,7 @@ func (l *lexer) hex() error {
 		return l.short()
 	}
 	for _, c := range l.b[l.i+1 : l.i+n] {
-		if _, ok := unhex(c); !ok && !isSpace(c) {
+		if hexValues[c] == 0 && !isSpace(c) {
 			return malformed("a hexadecimal string holds %q", c)
 		}
 	}
@@ -263,14 +263,18 @@ func (l *lexer) reference(first []byte) error {
 	return nil
 }
 
-func unhex(c byte) (byte, bool) {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0', true
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10, true
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10, true
+// hexValues holds the value of each hexadecimal digit plus one.
+var hexValues = func() (t [256]byte) {
+	for i, c := range []byte("0123456789ABCDEF") {
+		t[c] = byte(i + 1)
 	}
-	return 0, false
+	for i, c := range []byte("abcdef") {
+		t[c] = byte(i + 11)
+	}
+	return t
+}()
+
+func unhex(c byte) (byte, bool) {
+	v := hexValues[c]
+	return v - 1, v != 0
 }

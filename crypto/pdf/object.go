@@ -129,7 +129,7 @@ func (f *File) valueAt(off int64) (Value, error) {
 // grow calls parse with larger and larger windows at off until one is long
 // enough.
 func (f *File) grow(off int64, parse func(*lexer) error) error {
-	for n := window; ; n *= 4 {
+	for n := window; ; n *= 8 {
 		n = min(n, MaxObject)
 		b, err := f.read(off, n)
 		if err != nil {

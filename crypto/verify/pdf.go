@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"tanba/crypto/cades"
 	"tanba/crypto/cert"
@@ -126,7 +127,7 @@ func OwnPDF(ctx context.Context, r io.ReaderAt, size int64, base Base, signer *c
 		return fmt.Errorf("%w: %w", ErrOwn, p.Err)
 	case len(p.Violations) > 0:
 		return fmt.Errorf("%w: %s: %s", ErrOwn, p.Violations[0].ID, p.Violations[0].Reason)
-	case p.ByteRange[1] < base.Size:
+	case base.Size <= 0 || p.ByteRange[1] < base.Size:
 		return fmt.Errorf("%w: it stands inside the document", ErrOwn)
 	}
 	sd, err := cms.Parse(p.Contents)
@@ -152,32 +153,36 @@ func OwnPDF(ctx context.Context, r io.ReaderAt, size int64, base Base, signer *c
 func prefixAndSum(ctx context.Context, signed io.Reader, base Base, d sigalg.Digest) (bool, []byte, error) {
 	h := d.New()
 	first := h
-	var w io.Writer = h
 	if d != sigalg.SHA256 {
 		first = sha256.New()
-		w = io.MultiWriter(h, first)
 	}
-	if _, err := io.CopyN(w, contextReader{ctx, signed}, base.Size); err != nil {
-		return false, nil, fmt.Errorf("reading document: %w", err)
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for left := base.Size; ; {
+		if err := ctx.Err(); err != nil {
+			return false, nil, err
+		}
+		b := *buf
+		if left > 0 {
+			b = b[:min(int64(len(b)), left)]
+		}
+		n, err := signed.Read(b)
+		h.Write(b[:n])
+		if left > 0 {
+			if left -= int64(n); first != h {
+				first.Write(b[:n])
+			}
+			if left == 0 && !bytes.Equal(first.Sum(nil), base.SHA256[:]) {
+				return false, nil, nil
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return left == 0, h.Sum(nil), nil
+		case err != nil:
+			return false, nil, fmt.Errorf("reading document: %w", err)
+		}
 	}
-	if !bytes.Equal(first.Sum(nil), base.SHA256[:]) {
-		return false, nil, nil
-	}
-	if _, err := io.Copy(h, contextReader{ctx, signed}); err != nil {
-		return false, nil, fmt.Errorf("reading document: %w", err)
-	}
-	return true, h.Sum(nil), nil
 }
 
-// A contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(b)
-}
+var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
