@@ -124,6 +124,11 @@ func judge(sd *cms.SignedData, si *cms.SignerInfo, kind cades.Kind, sums map[sig
 	}
 	s.Intact = true
 	s.chain(embedded, o)
+	if s.Indication == TotalPassed && len(si.SignedAttrs) == 0 {
+		// Someone else's signed attributes could be passed off as this content:
+		// both are signed alike.
+		s.fail(Indeterminate, SigConstraintsFailure, "the signature has no signed attributes: nothing in it says what was signed or with which certificate")
+	}
 	return s
 }
 
