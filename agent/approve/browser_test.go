@@ -101,7 +101,7 @@ func (h *house) ask(ctx context.Context, f *fakeAsk) <-chan outcome {
 }
 
 // tab opens the next address in a new tab.
-func (h *house) tab() (context.Context, context.CancelFunc) {
+func (h *house) tab(before ...action) (context.Context, context.CancelFunc) {
 	h.t.Helper()
 	var url string
 	select {
@@ -109,10 +109,10 @@ func (h *house) tab() (context.Context, context.CancelFunc) {
 	case <-time.After(10 * time.Second):
 		require.Fail(h.t, "no page was opened")
 	}
-	return h.visit(url)
+	return h.visit(url, before...)
 }
 
-func (h *house) visit(url string) (context.Context, context.CancelFunc) {
+func (h *house) visit(url string, before ...action) (context.Context, context.CancelFunc) {
 	h.t.Helper()
 	ctx, cancel := chromedp.NewContext(chromium(h.t))
 	h.t.Cleanup(cancel)
@@ -123,7 +123,7 @@ func (h *house) visit(url string) (context.Context, context.CancelFunc) {
 	}))
 	limit, stop := context.WithTimeout(ctx, 40*time.Second)
 	h.t.Cleanup(stop)
-	require.NoError(h.t, chromedp.Do(limit, chromedp.Navigate(url)))
+	require.NoError(h.t, chromedp.Do(limit, append(before, chromedp.Navigate(url))...))
 	return limit, cancel
 }
 

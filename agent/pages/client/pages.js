@@ -193,7 +193,8 @@ const svg = 'http://www.w3.org/2000/svg';
 const drawings = {
   done: ['M5 12.5l4.6 4.6L19 7.5'],
   stop: ['M6 12h12'],
-  warn: ['M12 6v7', 'M12 17.2v.1'],
+  bang: ['M12 6v7', 'M12 17.2v.1'],
+  warn: ['M12 3.5a8.5 8.5 0 1 0 0 17a8.5 8.5 0 1 0 0-17z', 'M12 8v5', 'M12 16.2v.1'],
   token: ['M8 3h8v5H8z', 'M6 8h12v9a4 4 0 0 1-4 4h-4a4 4 0 0 1-4-4z', 'M12 12v4'],
   open: ['M14 5h5v5', 'M19 5l-8 8', 'M17 14v5H5V7h5'],
   copy: ['M9 9h10v10H9z', 'M15 9V5H5v10h4'],
@@ -224,7 +225,7 @@ export function last(kind, title, texts) {
   document.title = title + ' · Tanba';
   const h = el('h1', { tabIndex: -1 }, title);
   document.getElementById('main').replaceChildren(el('section', { class: 'last ' + kind, id: 'last', role: 'status' },
-    el('div', { class: 'seal' }, icon(kind === 'good' ? 'done' : kind === 'bad' ? 'warn' : 'stop')),
+    el('div', { class: 'seal' }, icon(kind === 'good' ? 'done' : kind === 'bad' ? 'bang' : 'stop')),
     h, texts.filter(Boolean).map((s) => el('p', {}, s))));
   h.focus();
 }

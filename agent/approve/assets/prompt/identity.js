@@ -12,7 +12,7 @@ const where = (k) => [k.label, k.serial && '…' + k.serial].filter(Boolean).joi
 export function identityCard(i, checked, choice, chosen) {
   const id = 'id-' + i.id;
   const fact = (k, v, extra) => v && el('div', {}, el('dt', {}, t('prompt.' + k)), el('dd', {}, v, extra));
-  const days = i.days <= 30 ? el('span', { class: 'amber' }, tn('prompt.days_left', i.days)) : el('span', { class: 'faint' }, tn('prompt.days_left', i.days));
+  const days = i.days <= 30 ? el('span', { class: 'soon' }, tn('prompt.days_left', i.days)) : el('span', { class: 'faint' }, tn('prompt.days_left', i.days));
   return el('label', { class: 'identity' + (checked ? ' checked' : ''), htmlFor: id },
     el('input', { type: 'radio', name: 'identity', id, checked, hidden: !choice, onchange: (e) => {
       for (const l of document.querySelectorAll('.identity')) l.classList.toggle('checked', l === e.target.closest('.identity'));

@@ -40,7 +40,7 @@ function signed(view, state, where, close) {
   const bad = state.codes ?? [];
   const why = state.end === 'done' ? bad : [...new Set([state.end, ...bad])];
   let title = t('prompt.end.none');
-  if (made > 0) title = made < state.total ? t('prompt.end.part', { n: made, total: state.total }) : tn('prompt.end.done', made);
+  if (made > 0) title = made < state.total ? t('prompt.end.part', { n: made, total: state.total }) : state.total === 1 ? t('prompt.end.done_one') : tn('prompt.end.done', made);
   const reasons = why.map((c) => t(has('trouble.' + c) ? 'trouble.' + c : 'trouble.internal'));
   last(made === 0 ? 'bad' : made < state.total ? 'bad' : 'good', title, [...reasons, ...kept.map((k) => t('prompt.end.' + k, where)), close]);
 }

@@ -30,7 +30,7 @@ start((view) => {
     if (state?.phase === 'working') return working(view, state);
     if (state?.phase === 'ended') return ending(view, state);
     document.title = t('prompt.title') + ' · Tanba';
-    document.getElementById('main').replaceChildren(who(),
+    document.getElementById('main').replaceChildren(answer.warning, who(),
       el('div', { class: 'columns' }, el('div', { class: 'what' }, says(), docs.draw()), answer.draw(state)));
   };
 

@@ -18,7 +18,7 @@ export function rejection(view, docs) {
     dialog.close();
   }
   const dialog = el('dialog', { id: 'reject-dialog', 'aria-labelledby': 'reject-title' },
-    el('h1', { id: 'reject-title' }, tn('prompt.reject_title', documents.length)),
+    el('h1', { id: 'reject-title' }, documents.length === 1 ? t('prompt.reject_one') : tn('prompt.reject_title', documents.length)),
     el('p', { class: 'faint' }, t('prompt.reject_text')),
     el('fieldset', { role: 'radiogroup', 'aria-label': t('prompt.reason') }, view.reasons.map((r) => el('label', { class: 'reason' },
       el('input', { type: 'radio', name: 'reason', value: r, onchange: () => { reason = r; confirm.disabled = false; } }), t('prompt.reason.' + r)))),

@@ -25,6 +25,7 @@ export function signer(view, docs) {
   const people = el('div', { id: 'people' });
   const entry = el('div', { class: 'entry', id: 'entry' });
   const problem = el('p', { class: 'problem', id: 'problem', role: 'alert' });
+  const heading = el('h2', { id: 'sign-as' });
   const hint = el('p', { class: 'hint small faint', id: 'hint', role: 'status' });
   const caps = el('p', { class: 'small caps', id: 'caps', role: 'status' });
   const sign = el('button', { type: 'button', class: 'button main', id: 'sign', onkeydown: noEnter, onclick: (e) => { if (e.isTrusted) approve(); } });
@@ -58,6 +59,7 @@ export function signer(view, docs) {
     const fit = list.filter((i) => !i.misfit);
     const misfits = list.filter((i) => i.misfit);
     if (!fit.some((i) => i.id === chosen)) chosen = fit.length === 1 ? fit[0].id : '';
+    heading.textContent = t(fit.length > 1 ? 'prompt.choose' : 'prompt.sign_as');
     const focus = document.activeElement?.id;
     const message = (mark, title, text) => el('div', { class: 'empty', role: 'status' }, icon(mark), el('p', {}, el('strong', {}, title)), text && el('p', { class: 'faint small' }, text));
     let top = null;
@@ -78,9 +80,9 @@ export function signer(view, docs) {
     const who = current();
     const k = who?.token;
     const note = (color, key) => el('p', { class: 'note ' + color, id: 'pin-note' }, icon(key === 'locked' ? 'lock' : 'warn'), t('prompt.' + key));
-    if (!who) { entry.replaceChildren(); return; }
-    if (k.pin in blocked) { entry.replaceChildren(note('red', blocked[k.pin])); return; }
-    const parts = [];
+    if (!who) { entry.replaceChildren(problem); return; }
+    if (k.pin in blocked) { entry.replaceChildren(problem, note('red', blocked[k.pin])); return; }
+    const parts = [problem];
     if (k.pin === 'final_try') parts.push(note('red', 'final_try'), el('label', { class: 'final' }, tick, t('prompt.final_tick')));
     if (k.pin === 'count_low') parts.push(note('amber', 'count_low'));
     if (k.pin === 'to_be_changed') parts.push(note('amber', 'to_change'));
@@ -171,18 +173,20 @@ export function signer(view, docs) {
       warning.hidden = true;
       const host = view.target || view.origin.whole;
       const box = el('section', { class: 'card signer', 'aria-labelledby': 'sign-as' },
-        el('h2', { id: 'sign-as' }, t('prompt.sign_as')), people, entry, problem,
-        el('div', { class: 'answers' }, sign, hint,
+        heading, people, entry,
+        el('div', { class: 'answers' }, sign,
           el('div', { class: 'others' },
             el('button', { type: 'button', class: 'button', id: 'reject', onclick: () => rejection(view, docs) }, t('prompt.reject')),
-            el('button', { type: 'button', class: 'button plain', id: 'later', onkeydown: noEnter, onclick: () => call('later').catch(() => {}) }, t('prompt.later')))),
-        warning, el('p', { class: 'small faint' }, t('prompt.sends', { host })), clock);
+            el('button', { type: 'button', class: 'button plain', id: 'later', onkeydown: noEnter, onclick: () => call('later').catch(() => {}) }, t('prompt.later'))),
+          hint),
+        el('p', { class: 'small faint' }, t('prompt.sends', { host })), clock);
       drawPeople();
       refresh();
       showTime();
       box.lang = lang;
       return box;
     },
+    warning,
     update(s) {
       if (s) {
         state = s;
