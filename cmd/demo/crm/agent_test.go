@@ -21,7 +21,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -71,7 +70,7 @@ func newBench(t *testing.T) *bench {
 			{ID: "director", Name: "Director", Party: Ours, IIN: directorIIN},
 			{ID: "partner", Name: "Partner", Party: Theirs, IIN: partnerIIN},
 		},
-		Client: fstest.MapFS{"tanba.js": {Data: []byte("export {}")}},
+		Client: []byte("export {}"),
 		Tools:  b.tools, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)

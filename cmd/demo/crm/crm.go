@@ -16,7 +16,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,8 +40,8 @@ type Config struct {
 	Roots []*cert.Certificate
 	// People can log in.
 	People []Person
-	// Client is the page's client for the agent, agent/native/js.
-	Client fs.FS
+	// Client is the page's client for the agent, tanba.js as it is shipped.
+	Client []byte
 	// FirstPort and LastPort are the agent's ports that the page may try;
 	// 17650 and 17659 if zero.
 	FirstPort, LastPort int
@@ -128,7 +127,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 func (s *Server) routes() http.Handler {
 	m := http.NewServeMux()
-	m.Handle("GET /static/", s.static())
+	m.HandleFunc("GET /static/{name}", s.static)
 	m.HandleFunc("GET /{$}", s.loginPage)
 	m.HandleFunc("POST /login", s.login)
 	m.HandleFunc("POST /logout", s.logout)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -173,20 +174,42 @@ func (s *Server) startJob(w http.ResponseWriter, r *http.Request, p Person) {
 
 // openJob finds the person's open job for exactly these documents; its ID is
 // empty if there is none.
-func (s *Server) openJob(tx *bbolt.Tx, deal string, p Person, docs []*Document) (signing, error) {
-	var found signing
+func (s *Server) openJob(tx *bbolt.Tx, deal string, p Person, docs []*Document) (found signing, err error) {
+	err = jobsOf(tx, deal, func(j signing) {
+		if j.fits(p, docs) {
+			found = j
+		}
+	})
+	return found, err
+}
+
+// waitingJob is the ID of the person's newest job in a deal from which results
+// may still come, empty if there is none.
+func (s *Server) waitingJob(deal string, p Person) (string, error) {
+	var newest signing
+	err := s.store.db.View(func(tx *bbolt.Tx) error {
+		return jobsOf(tx, deal, func(j signing) {
+			undone := slices.ContainsFunc(j.Documents, func(d *signingItem) bool { return !d.Done })
+			if j.Person == p.ID && !j.Closed && undone && j.Created.After(newest.Created) {
+				newest = j
+			}
+		})
+	})
+	return newest.ID, err
+}
+
+// jobsOf calls f with every job of a deal.
+func jobsOf(tx *bbolt.Tx, deal string, f func(signing)) error {
 	c := tx.Bucket([]byte(bucketJobs)).Cursor()
 	prefix := "d" + deal + "-"
 	for k, raw := c.Seek([]byte(prefix)); k != nil && strings.HasPrefix(string(k), prefix); k, raw = c.Next() {
 		var j signing
 		if err := json.Unmarshal(raw, &j); err != nil {
-			return found, err
+			return err
 		}
-		if j.fits(p, docs) {
-			found = j
-		}
+		f(j)
 	}
-	return found, nil
+	return nil
 }
 
 func newSigning(deal string, p Person, docs []*Document, now time.Time) signing {

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"io/fs"
 	"mime"
 	"net/http"
 	"path"
-	"strings"
 	"time"
 )
 
@@ -73,6 +71,8 @@ type dealView struct {
 	Waiting             int
 	Tokens              []SoftToken
 	FirstPort, LastPort int
+	// Job is the person's job in this deal that still waits for results.
+	Job string
 }
 
 // Rows are the documents that are shown: of a long list the first ones.
@@ -93,11 +93,12 @@ func (s *Server) view(w http.ResponseWriter, r *http.Request, p Person) (dealVie
 		return dealView{}, false
 	}
 	history, err2 := s.store.history(deal.ID)
-	if err := errors.Join(err, err2); err != nil {
+	job, err3 := s.waitingJob(deal.ID, p)
+	if err := errors.Join(err2, err3); err != nil {
 		s.broken(w, err)
 		return dealView{}, false
 	}
-	return dealView{p, deal, history, len(deal.waiting(p.Party)), s.softTokens(), s.cfg.FirstPort, s.cfg.LastPort}, true
+	return dealView{p, deal, history, len(deal.waiting(p.Party)), s.softTokens(), s.cfg.FirstPort, s.cfg.LastPort, job}, true
 }
 
 func (s *Server) dealPage(w http.ResponseWriter, r *http.Request, p Person) {
@@ -152,27 +153,26 @@ func attach(w http.ResponseWriter, name, kind string) {
 	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
 }
 
-// static serves our own files and, below tanba/, the agent's client as it is
-// shipped.
-func (s *Server) static() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := strings.TrimPrefix(r.URL.Path, "/static/")
-		var data []byte
-		err := fs.ErrNotExist
-		if client, ok := strings.CutPrefix(name, "tanba/"); ok && path.Ext(client) == ".js" && fs.ValidPath(client) {
-			data, err = fs.ReadFile(s.cfg.Client, client)
-		} else if ext := path.Ext(name); fs.ValidPath(name) && (ext == ".js" || ext == ".css" || ext == ".svg") {
-			data, err = web.ReadFile("web/" + name)
-		}
-		if err != nil {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", map[string]string{
-			".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
-		}[path.Ext(name)])
-		_, _ = w.Write(data)
-	})
+var staticTypes = map[string]string{
+	".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
+}
+
+// static serves our own files, and the agent's client as it is shipped.
+func (s *Server) static(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	kind, ok := staticTypes[path.Ext(name)]
+	data := s.cfg.Client
+	if ok && name != "tanba.js" {
+		var err error
+		data, err = web.ReadFile("web/" + name)
+		ok = err == nil
+	}
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	_, _ = w.Write(data)
 }
 
 func (s *Server) softTokens() []SoftToken {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -20,11 +19,12 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"tanba/agent/native/js"
 	"tanba/cmd/demo/crm"
 	"tanba/testcerts"
 )
 
-// Options say what to set up. The zero value with Client, Now and Log is a
+// Options say what to set up. The zero value with Dir, Now and Log is a
 // demo for a person.
 type Options struct {
 	// Dir is the demo's folder, made if absent. It must be an absolute path.
@@ -50,8 +50,6 @@ type Options struct {
 	// Bearers and FrameAncestors are the CRM's.
 	Bearers        time.Duration
 	FrameAncestors []string
-	// Client is the page's client for the agent.
-	Client fs.FS
 	// Now is the clock.
 	Now func() time.Time
 	Log *slog.Logger
@@ -166,7 +164,7 @@ func (s *Stage) startCRM(ctx context.Context) error {
 	}
 	s.URL = "http://" + l.Addr().String()
 	s.CRM, err = crm.New(crm.Config{
-		Dir: filepath.Join(s.Dir, crmDir), Origin: s.URL, Roots: s.roots(), People: s.People, Client: s.opts.Client,
+		Dir: filepath.Join(s.Dir, crmDir), Origin: s.URL, Roots: s.roots(), People: s.People, Client: js.Module,
 		FirstPort: s.opts.FirstPort, LastPort: s.opts.LastPort, FrameAncestors: s.opts.FrameAncestors, Bearers: s.opts.Bearers,
 		Tools: s.Tokens, Now: s.opts.Now, Log: s.opts.Log,
 	})
