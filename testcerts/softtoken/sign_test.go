@@ -186,14 +186,15 @@ func TestPKCS11Tool(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, id+".crt"), []byte(l.Certificate.PEM()), 0o600))
 		pub := run(t, dir, nil, "openssl", "x509", "-in", id+".crt", "-noout", "-pubkey")
 		require.NoError(t, os.WriteFile(filepath.Join(dir, id+".pub"), []byte(pub), 0o600))
-		// The public key object is that of the certificate.
-		tool("--read-object", "--type", "pubkey", "--id", id, "-o", "pub.der")
-		der, err := os.ReadFile(filepath.Join(dir, "pub.der"))
-		require.NoError(t, err)
-		block, _ := pem.Decode([]byte(pub))
-		assert.Equal(t, block.Bytes, der, id)
+		if id != "0a03" { // pkcs11-tool 0.23 reads no public key on P-384, from SoftHSM neither
+			tool("--read-object", "--type", "pubkey", "--id", id, "-o", "pub.der")
+			der, err := os.ReadFile(filepath.Join(dir, "pub.der"))
+			require.NoError(t, err)
+			block, _ := pem.Decode([]byte(pub))
+			assert.Equal(t, block.Bytes, der, id)
+		}
 		tool("--read-object", "--type", "cert", "--id", id, "-o", "cert.der")
-		der, err = os.ReadFile(filepath.Join(dir, "cert.der"))
+		der, err := os.ReadFile(filepath.Join(dir, "cert.der"))
 		require.NoError(t, err)
 		assert.Equal(t, l.Certificate.Raw, der, id)
 	}

@@ -22,8 +22,7 @@ const pin = "1234567890"
 
 var (
 	now      = time.Now()
-	probeExe string // testdata/probe.c with the module and the address sanitizer
-	plainExe string // the same without it, for figures
+	probeExe string // testdata/probe.c with the module, compiled with the address sanitizer
 )
 
 func TestMain(m *testing.M) {
@@ -31,20 +30,29 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	probeExe, plainExe = filepath.Join(dir, "probe"), filepath.Join(dir, "plain")
-	for exe, flags := range map[string][]string{
-		probeExe: {"-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"},
-		plainExe: {"-O2"},
-	} {
-		sources, _ := filepath.Glob("module/*.c")
-		args := append(flags, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Imodule", "-pthread", "-o", exe, "testdata/probe.c")
-		if out, err := exec.Command("cc", append(args, sources...)...).CombinedOutput(); err != nil {
-			panic(fmt.Sprintf("%v\n%s", err, out))
-		}
+	probeExe = filepath.Join(dir, "probe")
+	err = compileProbe(probeExe, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+	code := 1
+	if err == nil {
+		code = m.Run()
+	} else {
+		fmt.Println(err)
 	}
-	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// compileProbe compiles testdata/probe.c and the module. A warning is an error.
+func compileProbe(exe string, flags ...string) error {
+	sources, err := filepath.Glob("module/*.c")
+	if err != nil {
+		return err
+	}
+	args := append(flags, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Imodule", "-pthread", "-o", exe, "testdata/probe.c")
+	if out, err := exec.Command("cc", append(args, sources...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("compiling the probe: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // A bed is a folder with one token that holds keys of all kinds.
@@ -54,7 +62,7 @@ type bed struct {
 	leaves map[string]*testcerts.Leaf // by hex id
 }
 
-func newBed(t *testing.T, kinds ...testcerts.KeyKind) *bed {
+func newBed(t testing.TB, kinds ...testcerts.KeyKind) *bed {
 	t.Helper()
 	p, err := testcerts.New(testcerts.Options{Now: now})
 	require.NoError(t, err)
@@ -74,13 +82,13 @@ func newBed(t *testing.T, kinds ...testcerts.KeyKind) *bed {
 
 // A probe is a running probe.c.
 type probe struct {
-	t     *testing.T
+	t     testing.TB
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	lines chan string
 }
 
-func (b *bed) start(t *testing.T, exe string) *probe {
+func (b *bed) start(t testing.TB, exe string) *probe {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), exe)
 	cmd.Env = append(os.Environ(), softtoken.EnvDir+"="+b.dir, "ASAN_OPTIONS=handle_segv=0:handle_abort=0:allow_user_segv_handler=1")
@@ -101,7 +109,7 @@ func (b *bed) start(t *testing.T, exe string) *probe {
 	return p
 }
 
-func (b *bed) probe(t *testing.T) *probe {
+func (b *bed) probe(t testing.TB) *probe {
 	t.Helper()
 	p := b.start(t, probeExe)
 	assert.Equal(t, "0", p.call("init"))

@@ -48,8 +48,8 @@ CK_RV fault_act(const slot *s, const fault *f)
 		return CKR_OK;
 	}
 	if (!strcmp(f->name, "segv")) {
-		volatile char *volatile nowhere = NULL;
-		*nowhere = 1;
+		volatile uintptr_t nowhere = 16;
+		*(volatile char *)nowhere = 1;
 	}
 	if (!strcmp(f->name, "abort"))
 		abort();

@@ -35,6 +35,7 @@ static void *waiter(void *arg)
 	(void)arg;
 	pthread_mutex_lock(&out);
 	printf("event %lx %lu\n", rv, id);
+	fflush(stdout);
 	pthread_mutex_unlock(&out);
 	return NULL;
 }
