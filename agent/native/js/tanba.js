@@ -1,0 +1,534 @@
+// Tanba's client for CRM pages: finds the agent on this computer, makes sure
+// that it is the one the signer allowed, and has documents signed.
+// Protocol: tanba.v1, see PROTOCOL.md. No dependencies.
+// SPDX-License-Identifier: Apache-2.0
+
+const SUBPROTOCOL = 'tanba.v1';
+const PROTOCOL = 1;
+const PORTS = [17650, 17651, 17652, 17653, 17654, 17655, 17656, 17657, 17658, 17659];
+const PIN_KEY = 'tanba.v1.key';
+const PORT_KEY = 'tanba.v1.port';
+
+// How long a port may take to accept a socket, and the agent to prove itself.
+// While the browser asks for its permission the socket waits for the person.
+const OPEN_MS = 4000;
+const PERMISSION_MS = 120000;
+const HELLO_MS = 10000;
+const ACCESS_MS = 11 * 60000;
+
+// Documents whose base64 stays below this go inline in one message; larger
+// ones go in chunks.
+const INLINE_MAX = 1 << 20;
+const INLINE_JOB_MAX = 16 << 20;
+// How much may wait in the browser's send buffer.
+const BUFFER_MAX = 4 << 20;
+
+/** Why something failed. `code` is a code of PROTOCOL.md or one of the client's own:
+ *  not_installed, lna_blocked, needs_click, wrong_agent, no_ed25519, disconnected, old. */
+export class TanbaError extends Error {
+  constructor(code, message, { document, at, cause } = {}) {
+    super(message || TEXTS[code] || code, cause === undefined ? undefined : { cause });
+    this.name = 'TanbaError';
+    this.code = code;
+    this.document = document;
+    this.at = at;
+  }
+}
+
+const TEXTS = {
+  not_installed: 'No Tanba agent answers on this computer.',
+  lna_blocked: 'The browser does not let this page reach programs on this computer.',
+  needs_click: 'The browser will ask for permission: call this from a click.',
+  wrong_agent: 'The agent that answers is not the one that this site knows.',
+  no_ed25519: 'This browser cannot verify Ed25519 signatures.',
+  disconnected: 'The connection to the agent ended.',
+  old: 'The agent is too old for this page.',
+};
+
+/** Prepares a client. Nothing is connected yet: see status(). */
+export function connect(options = {}) {
+  return new Tanba(options);
+}
+
+class Tanba {
+  #ports;
+  #onStatus;
+  #onTokens;
+  #minVersion;
+  #storage;
+  #pins;
+  #pinKey;
+  #host;
+  #status = 'not_installed';
+  #socket = null;
+  #hello = null;
+  #opening = null;
+  #calls = new Map();
+  #progress = new Map();
+  #sending = Promise.resolve();
+  #signing = 0;
+  #next = 1;
+  #ed25519;
+  #works = null;
+  #reported = false;
+
+  constructor({ ports = PORTS, onStatus, onTokens, storage, pins, pinKey = PIN_KEY, minVersion, host = '127.0.0.1', ed25519 = webCrypto }) {
+    if (host !== '127.0.0.1' && host !== 'localhost' && host !== '[::1]') throw new TypeError('host must be a loopback address');
+    this.#ports = ports;
+    this.#onStatus = onStatus;
+    this.#onTokens = onTokens;
+    this.#storage = storage === undefined ? defaultStorage() : storage;
+    this.#pins = pins ? [].concat(pins) : null;
+    this.#pinKey = pinKey;
+    this.#minVersion = minVersion;
+    this.#host = host;
+    this.#ed25519 = ed25519;
+  }
+
+  /** What hello told, or null while not connected. */
+  get agent() { return this.#hello; }
+
+  /** The state as last seen. */
+  get last() { return this.#status; }
+
+  /** Finds out the state. May be called when the page loads: while the browser would ask for its
+   *  permission, nothing is connected and the state is lna_prompt. */
+  async status() {
+    try {
+      await this.#connect(false);
+      this.#settled();
+    } catch (e) {
+      this.#failed(e);
+    }
+    return this.#status;
+  }
+
+  /** Asks the signer to allow this site. Call it from a click. Resolves to the agent's hello. */
+  async requestAccess() {
+    try {
+      await this.#connect(true, true);
+    } catch (e) {
+      this.#failed(e);
+      throw e;
+    }
+    if (!this.#known().length) this.#pin(this.#hello.key);
+    this.#settled();
+    return this.#hello;
+  }
+
+  /** Has a job signed. Call it from a click. Resolves to {job, documents: [...]}. */
+  async sign(job, { onProgress, signal } = {}) {
+    signal?.throwIfAborted();
+    try {
+      await this.#connect(true);
+    } catch (e) {
+      this.#failed(e);
+      throw e;
+    }
+    // A site that policy allowed never asked for access: it pins with the first signature.
+    if (!this.#known().length) this.#pin(this.#hello.key);
+    if (onProgress) this.#progress.set(job.job, onProgress);
+    const abort = () => { this.cancel(job.job).catch(() => {}); };
+    this.#signing++;
+    this.#settled();
+    try {
+      // One at a time: uploads of two jobs must not mix.
+      const sent = this.#sending.then(() => this.#send(job));
+      this.#sending = sent.then(() => {}, () => {});
+      signal?.addEventListener('abort', abort);
+      return await (await sent).answer;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      if (this.#progress.get(job.job) === onProgress) this.#progress.delete(job.job);
+      this.#signing--;
+      this.#settled();
+    }
+  }
+
+  /** Gives a job's parked results a fresh bearer. */
+  async deliver(job, delivery) {
+    await this.#connect(true);
+    return this.#call('deliver', { job, delivery: wireDelivery(delivery) });
+  }
+
+  /** How a job stands. */
+  async state(job) {
+    await this.#connect(false);
+    return this.#call('state', { job });
+  }
+
+  /** Closes a job's prompt. */
+  async cancel(job) {
+    if (!this.#socket) throw new TanbaError('disconnected');
+    await this.#call('cancel', { job });
+  }
+
+  /** Ends the connection. A prompt that nobody waits for is closed by the agent. */
+  close() {
+    this.#socket?.close(1000);
+    this.#drop(this.#socket);
+  }
+
+  // ---- finding the agent
+
+  async #connect(click, access = false) {
+    if (this.#hello && this.#socket?.readyState === 1) return;
+    if (this.#opening) {
+      const waiting = this.#opening;
+      if (waiting.click || !click) {
+        if (!access || waiting.access) return waiting.done;
+      }
+      await waiting.done.catch(() => {});
+      if (this.#hello && this.#socket?.readyState === 1) return;
+    }
+    const opening = { click, access };
+    opening.done = this.#find(click, access).finally(() => { if (this.#opening === opening) this.#opening = null; });
+    this.#opening = opening;
+    return opening.done;
+  }
+
+  async #find(click, access) {
+    const permission = await loopbackPermission();
+    if (permission === 'denied') throw new TanbaError('lna_blocked');
+    // A script may run when the page loads, in a worker or after a long wait: the browser's question then
+    // comes out of nowhere, or never.
+    if (permission === 'prompt' && (!click || !userIsActive())) throw new TanbaError('needs_click');
+    if (!(await (this.#works ??= works(this.#ed25519)))) throw new TanbaError('no_ed25519');
+    let trouble = null;
+    const strangers = []; // agents that say that they do not know this site
+    const leave = (socket, e) => {
+      socket.close(1000);
+      this.#drop(socket);
+      if (!trouble || rank(e.code) > rank(trouble.code)) trouble = e;
+    };
+    for (const port of this.#order()) {
+      let socket;
+      try {
+        socket = await openSocket(this.#host, port, permission === 'prompt' ? PERMISSION_MS : OPEN_MS);
+      } catch {
+        if (permission === 'prompt' && (await loopbackPermission()) === 'denied') throw new TanbaError('lna_blocked');
+        continue;
+      }
+      try {
+        await this.#introduce(socket, port, 'hello');
+        strangers.forEach((s) => s.socket.close(1000));
+        return;
+      } catch (e) {
+        if (access && e.code === 'site_not_allowed') strangers.push({ socket, port });
+        else leave(socket, e);
+        if (e.code === 'old') throw e;
+      }
+    }
+    for (const { socket, port } of strangers) {
+      try {
+        await this.#introduce(socket, port, 'requestAccess');
+        strangers.forEach((s) => { if (s.socket !== socket) s.socket.close(1000); });
+        return;
+      } catch (e) {
+        leave(socket, e);
+      }
+    }
+    throw trouble ?? new TanbaError('not_installed');
+  }
+
+  // introduce makes sure that the other end is the agent that the signer allowed, before it gets anything else.
+  // A program on another port than the agent's cannot pass on the agent's proof: the port is signed too.
+  async #introduce(socket, port, method) {
+    this.#socket = socket;
+    this.#hello = null;
+    socket.onmessage = (m) => this.#message(socket, m.data);
+    socket.onclose = () => this.#drop(socket);
+    const pins = this.#known();
+    const nonce = newNonce();
+    // The signer may take as long as the agent lets them; a program that only holds the line does not.
+    const hello = await within(method === 'hello' ? HELLO_MS : ACCESS_MS, this.#call(method, { nonce }));
+    const key = await this.#proof(hello, nonce, port);
+    if (pins.length && !pins.includes(key)) throw new TanbaError('wrong_agent');
+    if (hello.protocol !== PROTOCOL || (this.#minVersion && older(hello.version, this.#minVersion))) throw new TanbaError('old');
+    this.#hello = Object.freeze({ ...hello, port });
+    this.#store(PORT_KEY, String(port));
+  }
+
+  async #proof(hello, nonce, port) {
+    try {
+      const text = new TextEncoder().encode(`tanba.v1 hello\n${nonce}\n${globalThis.location.origin}\n${port}`);
+      if (await this.#ed25519(unbase64url(hello.key), text, unbase64url(hello.signature))) return hello.key;
+    } catch { /* no agent of ours writes that */ }
+    throw new TanbaError('wrong_agent');
+  }
+
+  // order puts the port that answered last time first.
+  #order() {
+    const last = Number(this.#storage?.getItem(PORT_KEY));
+    return this.#ports.includes(last) ? [last, ...this.#ports.filter((p) => p !== last)] : this.#ports;
+  }
+
+  #known() {
+    if (this.#pins) return this.#pins;
+    const stored = this.#storage?.getItem(this.#pinKey);
+    return stored ? [stored] : [];
+  }
+
+  #pin(key) {
+    if (!this.#pins) this.#store(this.#pinKey, key);
+  }
+
+  #store(name, value) {
+    try {
+      this.#storage?.setItem(name, value);
+    } catch { /* no room, or not allowed: without a pin the CRM's server still checks deliveries */ }
+  }
+
+  /** Forgets the pinned agent: after the signer got a new computer. */
+  forget() {
+    this.#storage?.removeItem(this.#pinKey);
+    this.close();
+  }
+
+  // ---- messages
+
+  #call(method, params) {
+    return this.#post(method, params).answer;
+  }
+
+  // post sends at once; its answer comes later.
+  #post(method, params) {
+    const socket = this.#socket;
+    if (!socket || socket.readyState !== 1) {
+      const answer = Promise.reject(new TanbaError('disconnected'));
+      return { answer };
+    }
+    const id = this.#next++;
+    const answer = new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject, socket }));
+    socket.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+    return { answer };
+  }
+
+  #message(socket, data) {
+    let m;
+    try {
+      m = JSON.parse(data);
+    } catch {
+      socket.close(1000);
+      return;
+    }
+    if (m.method === 'progress') {
+      this.#progress.get(m.params?.job)?.(m.params);
+      return;
+    }
+    if (m.method === 'tokens') {
+      if (this.#hello && this.#socket === socket) {
+        this.#hello = Object.freeze({ ...this.#hello, tokens: m.params.present });
+        this.#settled();
+        this.#onTokens?.(m.params.present);
+      }
+      return;
+    }
+    const call = this.#calls.get(m.id);
+    if (!call || call.socket !== socket) return;
+    this.#calls.delete(m.id);
+    if (m.error) {
+      const d = m.error.data ?? {};
+      call.reject(new TanbaError(d.code ?? 'internal', m.error.message, { document: d.document, at: d.at }));
+    } else {
+      call.resolve(m.result);
+    }
+  }
+
+  #drop(socket) {
+    if (!socket) return;
+    for (const [id, call] of this.#calls) {
+      if (call.socket === socket) {
+        this.#calls.delete(id);
+        call.reject(new TanbaError('disconnected'));
+      }
+    }
+    if (this.#socket === socket) {
+      const known = this.#hello !== null;
+      this.#socket = null;
+      this.#hello = null;
+      if (known) this.#report('not_installed');
+    }
+  }
+
+  // ---- signing
+
+  // send sends the documents and the request; it resolves when all is sent.
+  async #send(job) {
+    const limits = this.#hello.limits;
+    let inline = 0;
+    const documents = [];
+    for (const d of job.documents) {
+      const { content, ...rest } = d;
+      const out = { ...rest, content: null };
+      if (typeof content === 'string' || content instanceof URL) {
+        out.content = { url: String(content) };
+      } else if (content && typeof content.url === 'string') {
+        out.content = content.bearer ? { url: content.url, bearer: content.bearer } : { url: content.url };
+      } else {
+        const blob = asBlob(content, d.id);
+        if (blob.size > limits.document) throw new TanbaError('too_large', 'The document is larger than the agent accepts.', { document: d.id });
+        const length = 4 * Math.ceil(blob.size / 3);
+        if (length <= INLINE_MAX && inline + length <= Math.min(INLINE_JOB_MAX, limits.frame / 2)) {
+          inline += length;
+          out.content = { inline: base64(new Uint8Array(await blob.arrayBuffer())) };
+        } else {
+          out.content = { stream: await this.#upload(blob, limits.chunk, d.id) };
+        }
+      }
+      documents.push(out);
+    }
+    const { title, reference, counterparty, filter } = job;
+    return this.#post('sign', { job: job.job, title, reference, counterparty, documents, filter, delivery: wireDelivery(job.delivery) });
+  }
+
+  async #upload(blob, chunk, document) {
+    const socket = this.#socket;
+    let stream;
+    try {
+      ({ stream } = await this.#call('upload', { size: blob.size }));
+    } catch (e) {
+      e.document ??= document;
+      throw e;
+    }
+    for (let at = 0; at < blob.size; at += chunk) {
+      const part = new Uint8Array(await blob.slice(at, at + chunk).arrayBuffer());
+      const frame = new Uint8Array(4 + part.length);
+      new DataView(frame.buffer).setUint32(0, stream);
+      frame.set(part, 4);
+      while (socket.bufferedAmount > BUFFER_MAX) await pause(20);
+      if (socket.readyState !== 1) throw new TanbaError('disconnected');
+      socket.send(frame);
+    }
+    return stream;
+  }
+
+  // ---- status
+
+  #settled() {
+    if (!this.#hello) return;
+    this.#report(this.#signing ? 'busy' : this.#hello.tokens === 0 ? 'no_token' : 'ready');
+  }
+
+  #failed(e) {
+    this.#report({
+      needs_click: 'lna_prompt', lna_blocked: 'lna_blocked', site_not_allowed: 'site_not_allowed',
+      access_refused: 'site_not_allowed', too_many_requests: 'site_not_allowed', old: 'old', no_ed25519: 'old',
+    }[e.code] ?? 'not_installed');
+  }
+
+  #report(status) {
+    if (status === this.#status && this.#reported) return;
+    this.#reported = true;
+    this.#status = status;
+    this.#onStatus?.(status);
+  }
+}
+
+// rank orders what the ports had to say: an agent that speaks of this site says more than a stranger.
+function rank(code) {
+  return ['wrong_agent', 'site_not_allowed', 'too_many_requests', 'access_refused', 'old'].indexOf(code) + 1;
+}
+
+/** 'granted' | 'denied' | 'prompt' | 'none': the browser's permission to reach this computer. */
+async function loopbackPermission() {
+  // A page of this computer itself needs none, whatever the browser says of the permission.
+  if (['127.0.0.1', 'localhost', '[::1]'].includes(globalThis.location?.hostname)) return 'none';
+  for (const name of ['loopback-network', 'local-network-access']) {
+    try {
+      return (await navigator.permissions.query({ name })).state;
+    } catch { /* the browser does not know the name */ }
+  }
+  return 'none';
+}
+
+function userIsActive() {
+  const a = globalThis.navigator?.userActivation;
+  return a ? a.isActive : true;
+}
+
+function openSocket(host, port, ms) {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`ws://${host}:${port}/v1`, SUBPROTOCOL);
+    socket.binaryType = 'arraybuffer';
+    const timer = setTimeout(() => { socket.close(); reject(new Error('time-out')); }, ms);
+    socket.onopen = () => { clearTimeout(timer); resolve(socket); };
+    socket.onclose = socket.onerror = () => { clearTimeout(timer); reject(new Error('closed')); };
+  });
+}
+
+// ---- the proof
+
+// works tries the RFC 8032 test vector 1: a browser may know the name and not the algorithm.
+async function works(ed25519) {
+  try {
+    return await ed25519(
+      unhex('d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'), new Uint8Array(),
+      unhex('e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b'));
+  } catch {
+    return false;
+  }
+}
+
+async function webCrypto(key, message, signature) {
+  const k = await crypto.subtle.importKey('raw', key, 'Ed25519', false, ['verify']);
+  return crypto.subtle.verify('Ed25519', k, signature, message);
+}
+
+function newNonce() {
+  return base64(crypto.getRandomValues(new Uint8Array(32))).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+}
+
+// ---- small things
+
+function defaultStorage() {
+  try {
+    return globalThis.localStorage ?? null;
+  } catch {
+    return null; // storage is blocked for this page
+  }
+}
+
+function wireDelivery(d) {
+  const out = { url: String(d.url) };
+  if (d.bearer) out.bearer = d.bearer;
+  if (d.expires) out.expires = d.expires instanceof Date ? d.expires.toISOString() : d.expires;
+  return out;
+}
+
+function asBlob(content, document) {
+  if (content instanceof Blob) return content;
+  if (content instanceof ArrayBuffer || ArrayBuffer.isView(content)) return new Blob([content]);
+  throw new TanbaError('invalid_params', 'content must be bytes, a Blob or {url}', { document });
+}
+
+function base64(bytes) {
+  let s = '';
+  for (let i = 0; i < bytes.length; i += 0x8000) s += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+  return btoa(s);
+}
+
+function unbase64url(s) {
+  return Uint8Array.from(atob(s.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+}
+
+function unhex(s) {
+  return Uint8Array.from(s.match(/../g), (b) => parseInt(b, 16));
+}
+
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function within(ms, promise) {
+  let timer;
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new TanbaError('wrong_agent')), ms); });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+// older compares versions such as 0.10.2.
+function older(have, want) {
+  const a = String(have).split('.').map(Number), b = String(want).split('.').map(Number);
+  for (let i = 0; i < 3; i++) if ((a[i] || 0) !== (b[i] || 0)) return (a[i] || 0) < (b[i] || 0);
+  return false;
+}
