@@ -185,8 +185,8 @@ func (p *Policy) read(l Layer) error {
 	}
 	dec := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	if err := dec.Decode(p); err != nil {
-		if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
-			return fmt.Errorf("unknown key: %s", strings.TrimSpace(strict.String()))
+		if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(strict.Errors) > 0 {
+			return fmt.Errorf("unknown key %s", strings.Join(strict.Errors[0].Key(), "."))
 		}
 		return err
 	}
@@ -252,7 +252,8 @@ func CheckOrigin(o string) error {
 	if err != nil {
 		return fmt.Errorf("malformed origin %q", o)
 	}
-	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.Scheme+"://"+u.Host != o || strings.ToLower(o) != o {
+	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.Scheme+"://"+u.Host != o || strings.ToLower(o) != o ||
+		strings.Contains(o, "*") {
 		return fmt.Errorf("malformed origin %q: want scheme://host[:port] in lower case, without a path", o)
 	}
 	if (u.Scheme == "https" && u.Port() == "443") || (u.Scheme == "http" && u.Port() == "80") {

@@ -34,7 +34,7 @@ type Key string
 type words struct{ kk, ru, en string }
 
 // all is every text by key.
-var all = merge(common, tray, pageWords, promptWords, accessWords, troubleWords)
+var all = merge(common, tray, desk, pageWords, promptWords, accessWords, troubleWords)
 
 func merge(tables ...map[Key]words) map[Key]words {
 	m := map[Key]words{}

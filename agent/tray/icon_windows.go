@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 )
 
+const supported = true
+
 // iconFile returns the icon of a state as a file of the kind the system
 // wants: an ICO with one PNG image of 32 pixels.
 func iconFile(s State) []byte {
