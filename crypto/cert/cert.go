@@ -14,6 +14,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+
+	"tanba/crypto/sigalg"
 )
 
 // MaxSize bounds a certificate's DER, in bytes.
@@ -32,7 +35,9 @@ type Certificate struct {
 }
 
 // A Profile is what a certificate says about its holder. Fields that the
-// certificate does not carry are empty.
+// certificate does not carry are empty. Free text is freed of control and
+// formatting characters (bidirectional overrides among them), so that it can
+// be shown.
 type Profile struct {
 	// Name is the holder as shown to a person: the subject's common name.
 	Name string
@@ -122,7 +127,8 @@ const (
 	NotYetValid Problem = "not_yet_valid"
 	Expired     Problem = "expired"
 	// NotForSigning: the key usage allows neither digitalSignature nor
-	// contentCommitment, or the certificate is a CA's.
+	// contentCommitment, or the certificate is a CA's or one that NCA RK
+	// issued for authentication.
 	NotForSigning Problem = "not_for_signing"
 	// UnknownKey: the public key is of a kind that we cannot use.
 	UnknownKey Problem = "unknown_key"
@@ -130,8 +136,9 @@ const (
 
 // ProblemAt says why c cannot sign a document at the time at.
 func (c *Certificate) ProblemAt(at time.Time) Problem {
+	_, err := sigalg.ForKey(c.PublicKey)
 	switch {
-	case c.PublicKey == nil:
+	case err != nil:
 		return UnknownKey
 	case at.Before(c.X509.NotBefore):
 		return NotYetValid
@@ -142,8 +149,21 @@ func (c *Certificate) ProblemAt(at time.Time) Problem {
 	case c.X509.KeyUsage != 0 && c.X509.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0:
 		return NotForSigning
 	}
+	for _, p := range c.X509.PolicyIdentifiers {
+		if p.Equal(oidAuthLegalKZ) || p.Equal(oidAuthPersonKZ) {
+			return NotForSigning
+		}
+	}
 	return NoProblem
 }
+
+// NCA RK's policies for certificates of authentication (root.gov.kz/oid), a
+// legal entity's and an individual's. Those for signing are 2.1 and 2.3, and
+// since 2022 the umbrella 1.2.398.3.3.2 for both uses.
+var (
+	oidAuthLegalKZ  = asn1.ObjectIdentifier{1, 2, 398, 3, 3, 2, 2}
+	oidAuthPersonKZ = asn1.ObjectIdentifier{1, 2, 398, 3, 3, 2, 4}
+)
 
 var (
 	oidSerialNumber = asn1.ObjectIdentifier{2, 5, 4, 5}
@@ -167,16 +187,16 @@ var rolesKZ = []struct {
 }
 
 func profileOf(x *x509.Certificate) Profile {
-	p := Profile{Name: x.Subject.CommonName}
+	p := Profile{Name: clean(x.Subject.CommonName)}
 	if len(x.Subject.Organization) > 0 {
-		p.Organization = x.Subject.Organization[0]
+		p.Organization = clean(x.Subject.Organization[0])
 	}
 	if len(x.Subject.Country) > 0 {
-		p.Country = x.Subject.Country[0]
+		p.Country = clean(x.Subject.Country[0])
 	}
-	p.Title = attr(x.Subject, oidTitle)
+	p.Title = clean(attr(x.Subject, oidTitle))
 	if p.Name == "" {
-		p.Name = strings.TrimSpace(attr(x.Subject, oidSurname) + " " + attr(x.Subject, oidGivenName))
+		p.Name = clean(attr(x.Subject, oidSurname) + " " + attr(x.Subject, oidGivenName))
 	}
 	// NCA RK puts "IIN" + 12 digits in serialNumber and "BIN" + 12 digits in OU.
 	p.IIN = digits12(attr(x.Subject, oidSerialNumber), "IIN")
@@ -193,11 +213,21 @@ func profileOf(x *x509.Certificate) Profile {
 		}
 	}
 	if len(x.EmailAddresses) > 0 {
-		p.Email = x.EmailAddresses[0]
+		p.Email = clean(x.EmailAddresses[0])
 	} else {
-		p.Email = attr(x.Subject, oidEmail)
+		p.Email = clean(attr(x.Subject, oidEmail))
 	}
 	return p
+}
+
+// clean takes control and formatting characters out and spaces off the ends.
+func clean(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD")))
 }
 
 func attr(n pkix.Name, oid asn1.ObjectIdentifier) string {

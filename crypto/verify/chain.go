@@ -43,11 +43,11 @@ func (s *Signature) chain(embedded []*cert.Certificate, o Options) {
 		s.chainError(err)
 		return
 	}
-	switch p := c.ProblemAt(at); {
+	switch {
 	case expired:
 		s.fail(Indeterminate, OutOfBoundsNoPOE, "the certificate expired on "+day(c.X509.NotAfter)+
 			" and nothing proves that the signature is older")
-	case p != cert.NoProblem:
+	case c.ProblemAt(at) == cert.NotForSigning:
 		s.fail(Indeterminate, ChainConstraintsFailure, "the certificate is not for signing documents")
 	case o.Revocation == Skip:
 		s.Indication = TotalPassed
