@@ -122,20 +122,25 @@ func NewReader(r io.Reader) *Reader { return &Reader{r} }
 // owns. It returns io.EOF at the end between frames, ErrMalformed for a frame
 // that cannot be decoded, or the error of the underlying reader.
 func (r *Reader) Read(header any) (payload []byte, err error) {
-	var sizes [8]byte
-	if _, err := io.ReadFull(r.r, sizes[:]); err != nil {
+	var size [4]byte
+	if _, err := io.ReadFull(r.r, size[:]); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, fmt.Errorf("%w: cut short", ErrMalformed)
 		}
 		return nil, err
 	}
-	total, n := binary.BigEndian.Uint32(sizes[:]), binary.BigEndian.Uint32(sizes[4:])
-	if total < 4 || total > MaxFrame || n > total-4 {
-		return nil, fmt.Errorf("%w: %d bytes with a header of %d", ErrMalformed, total, n)
+	total := binary.BigEndian.Uint32(size[:])
+	if total < 4 || total > MaxFrame {
+		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, total)
 	}
-	body := make([]byte, total-4)
+	body := make([]byte, total)
 	if _, err := io.ReadFull(r.r, body); err != nil {
 		return nil, fmt.Errorf("%w: cut short", ErrMalformed)
+	}
+	n := binary.BigEndian.Uint32(body)
+	body = body[4:]
+	if uint64(n) > uint64(len(body)) {
+		return nil, fmt.Errorf("%w: header of %d bytes in a frame of %d", ErrMalformed, n, total)
 	}
 	dec := json.NewDecoder(bytes.NewReader(body[:n]))
 	dec.DisallowUnknownFields()
