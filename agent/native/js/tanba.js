@@ -13,7 +13,7 @@ const PORT_KEY = 'tanba.v1.port';
 // While the browser asks for its permission the socket waits for the person.
 const OPEN_MS = 4000;
 const PERMISSION_MS = 120000;
-const HELLO_MS = 10000;
+const HELLO_MS = 5000;
 const ACCESS_MS = 11 * 60000;
 
 // Documents whose base64 stays below this go inline in one message; larger
