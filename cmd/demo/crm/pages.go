@@ -66,7 +66,7 @@ func (s *Server) dealsPage(w http.ResponseWriter, r *http.Request, p Person) {
 // dealView is what the pages of a deal show.
 type dealView struct {
 	Me                  Person
-	Deal                Deal
+	Deal                *Deal
 	Entries             []Entry
 	Waiting             int
 	Tokens              []SoftToken
@@ -87,7 +87,7 @@ func (v dealView) History() []Entry { return v.Entries[:min(len(v.Entries), 2*ma
 const maxRows = 60
 
 func (s *Server) view(w http.ResponseWriter, r *http.Request, p Person) (dealView, bool) {
-	deal, err := read[Deal](s.store, bucketDeals, r.PathValue("deal"))
+	deal, err := read[*Deal](s.store, bucketDeals, r.PathValue("deal"))
 	if errors.Is(err, errNotFound) {
 		http.NotFound(w, r)
 		return dealView{}, false

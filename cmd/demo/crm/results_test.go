@@ -328,7 +328,9 @@ func TestRejected(t *testing.T) {
 	h := b.history("42")
 	require.Len(t, h, 2)
 	assert.Equal(t, "does not agree with the terms: “The rent is <b>wrong</b>”", h[0].Note)
-	_, page, _ := b.login("director").get("/deals/42")
+	code, page, _ := b.login("director").get("/deals/42")
+	assert.Equal(t, http.StatusOK, code)
+	assert.Contains(t, page, "does not agree with the terms")
 	assert.NotContains(t, page, "<b>wrong")
 
 	// A late "opened" changes nothing; pressing Sign again is a new job.

@@ -64,7 +64,9 @@ func leaseSheet(now time.Time) *paper.Sheet {
 		para("3.1. The rent is 1 250 000 tenge a month, VAT included, paid by the fifth day of each month. Electricity is paid by meter."),
 		head("4. Use and repair"),
 		para("4.1. The Tenant keeps the warehouse clean and dry, observes the fire rules, and does not sublet without the Landlord's consent."),
-		para("4.2. The Landlord keeps roof, walls, gates and the crane beam in working order."))
+		para("4.2. The Landlord keeps roof, walls, gates and the crane beam in working order."),
+		head("Plan of Warehouse 7"),
+		paper.Block{Picture: warehousePlan()})
 	s.Sides = sides("The Tenant", "The Landlord")
 	return s
 }
@@ -95,4 +97,44 @@ func actSheet(n int, now time.Time) *paper.Sheet {
 		}})
 	s.Sides = sides("The Contractor", "The Client")
 	return s
+}
+
+// warehousePlan draws the plan as a scanner would have it: more than a
+// megabyte, so that the contract goes to the agent in several chunks.
+func warehousePlan() *paper.Picture {
+	p := &paper.Picture{Width: 1400, Height: 900}
+	p.Gray = make([]byte, p.Width*p.Height)
+	for i := range p.Gray {
+		p.Gray[i] = 250
+	}
+	fill := func(x, y, w, h int, c byte) {
+		for j := y; j < y+h; j++ {
+			for i := x; i < x+w; i++ {
+				p.Gray[j*p.Width+i] = c
+			}
+		}
+	}
+	frame := func(x, y, w, h, thick int, c byte) {
+		fill(x, y, w, thick, c)
+		fill(x, y+h-thick, w, thick, c)
+		fill(x, y, thick, h, c)
+		fill(x+w-thick, y, thick, h, c)
+	}
+	frame(80, 80, 1240, 740, 14, 40) // outer walls
+	fill(420, 80, 10, 250, 70)       // office
+	fill(80, 330, 350, 10, 70)
+	fill(300, 330, 70, 10, 250)      // its door
+	fill(560, 806, 180, 14, 250)     // the gates
+	fill(960, 806, 180, 14, 250)     //
+	frame(540, 834, 640, 40, 3, 120) // the ramp
+	for i := range 5 {
+		frame(520+150*i, 150, 100, 420, 3, 150) // racks
+		for j := range 6 {
+			fill(530+150*i, 160+68*j, 80, 56, 225)
+		}
+	}
+	for x := 100; x < 1300; x += 28 {
+		fill(x, 640, 16, 3, 100) // the crane beam
+	}
+	return p
 }

@@ -29,11 +29,21 @@ type Sheet struct {
 	Sides []Side
 }
 
-// A Block is a heading, a paragraph, or a table: whichever is set.
+// A Block is a heading, a paragraph, a table or a picture: whichever is set.
 type Block struct {
 	Heading string
 	Text    string
 	Table   *Table
+	Picture *Picture
+}
+
+// A Picture is drawn over the whole width of the text.
+type Picture struct {
+	// Width and Height are in pixels.
+	Width, Height int
+	// Gray holds one byte a pixel, 0 black to 255 white, row by row from the
+	// top. It is written as it is, not compressed.
+	Gray []byte
 }
 
 // A Table has a head and rows of as many cells; the first column is the
@@ -71,6 +81,8 @@ func (s *Sheet) PDF() []byte {
 		switch {
 		case b.Table != nil:
 			l.table(b.Table)
+		case b.Picture != nil:
+			l.picture(b.Picture)
 		case b.Heading != "":
 			l.heading(b.Heading)
 		default:
@@ -86,6 +98,8 @@ type layout struct {
 	sheet *Sheet
 	pages []*bytes.Buffer
 	y     float64 // the next base line
+	// pictures are drawn under the names Im0, Im1, …
+	pictures []*Picture
 }
 
 func (l *layout) page() *bytes.Buffer { return l.pages[len(l.pages)-1] }
@@ -175,6 +189,15 @@ func (l *layout) table(t *Table) {
 	l.y -= 8
 }
 
+func (l *layout) picture(p *Picture) {
+	w := right - left
+	h := w * float64(p.Height) / float64(p.Width)
+	l.need(h + 8)
+	fmt.Fprintf(l.page(), "q %.2f 0 0 %.2f %.2f %.2f cm /Im%d Do Q\n", w, h, left, l.y-h+leading/2, len(l.pictures))
+	l.pictures = append(l.pictures, p)
+	l.y -= h + 8
+}
+
 func (l *layout) sides() {
 	if len(l.sheet.Sides) == 0 {
 		return
@@ -233,7 +256,7 @@ func (l *layout) footers() {
 
 // file puts the objects and their table together. Objects 1 to 5 are the
 // catalogue, the page tree, two fonts and the information; then page and
-// content alternate.
+// content alternate; the pictures come last.
 func (l *layout) file() []byte {
 	l.footers()
 	var out bytes.Buffer
@@ -253,10 +276,18 @@ func (l *layout) file() []byte {
 	object("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold /Encoding /WinAnsiEncoding >>")
 	object(fmt.Sprintf("<< /Title (%s) /Author (%s) /CreationDate (D:%sZ) >>",
 		escape(encode(l.sheet.Title+" "+l.sheet.Number)), escape(encode(l.sheet.Company)), l.sheet.Date.UTC().Format("20060102150405")))
+	var images strings.Builder
+	for i := range l.pictures {
+		fmt.Fprintf(&images, "/Im%d %d 0 R ", i, 6+2*len(l.pages)+i)
+	}
 	for i, p := range l.pages {
-		object(fmt.Sprintf("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %.2f %.2f] /Contents %d 0 R\n   /Resources << /Font << /F1 3 0 R /F2 4 0 R >> >> >>",
-			pageWidth, pageHeight, 7+2*i))
+		object(fmt.Sprintf("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %.2f %.2f] /Contents %d 0 R\n   /Resources << /Font << /F1 3 0 R /F2 4 0 R >> /XObject << %s>> >> >>",
+			pageWidth, pageHeight, 7+2*i, images.String()))
 		object(fmt.Sprintf("<< /Length %d >>\nstream\n%s\nendstream", p.Len(), p.Bytes()))
+	}
+	for _, p := range l.pictures {
+		object(fmt.Sprintf("<< /Type /XObject /Subtype /Image /Width %d /Height %d /ColorSpace /DeviceGray /BitsPerComponent 8 /Length %d >>\nstream\n%s\nendstream",
+			p.Width, p.Height, len(p.Gray), p.Gray))
 	}
 	id := sha256.Sum256(out.Bytes())
 	table := out.Len()

@@ -24,6 +24,7 @@ func sheet(rows int) *Sheet {
 			{Heading: "1. Subject"},
 			{Text: strings.Repeat("The Supplier shall deliver and the Buyer shall accept steel – “as agreed”. ", 20)},
 			{Table: t},
+			{Picture: &Picture{Width: 40, Height: 20, Gray: make([]byte, 800)}},
 		},
 		Sides: []Side{{"The Supplier", []string{"TOO Altyn Metall", "Director"}}, {"The Buyer", []string{"TOO Baiterek"}}},
 	}
