@@ -51,12 +51,7 @@ var (
 // signature fit is for cms and verify to see.
 func Check(sd *cms.SignedData, si *cms.SignerInfo, kind Kind) []Violation {
 	c := &checker{sd: sd, si: si}
-	for _, cr := range sd.ParseCertificates() {
-		if si.Names(cr) {
-			c.signer = cr
-			break
-		}
-	}
+	c.signer, _ = si.Signer(sd.ParseCertificates()) // nil if it is not there
 	c.certificates()
 	c.contentType()
 	c.messageDigest()
@@ -214,12 +209,8 @@ func (c *checker) attributeSet() {
 	if !cms.Sorted(c.si.SignedAttrs) {
 		c.add("C-09", "signed attributes are not in DER's order")
 	}
-	seen := make(map[string]bool)
-	for _, a := range c.si.SignedAttrs {
-		if seen[a.Type.String()] {
-			c.add("C-09", "attribute %v stands twice", a.Type)
-		}
-		seen[a.Type.String()] = true
+	if twice := cms.Repeated(c.si.SignedAttrs); twice != nil {
+		c.add("C-09", "attribute %v stands twice", twice)
 	}
 }
 

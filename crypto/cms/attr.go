@@ -117,6 +117,21 @@ func Sorted(list []Attribute) bool {
 	return slices.IsSortedFunc(list, func(a, b Attribute) int { return bytes.Compare(a.Raw, b.Raw) })
 }
 
+var oidContentTimestamp = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 2, 20}
+
+// Repeated returns a type that stands more than once among the attributes, nil
+// if none does. content-time-stamp may: EN 319 122-1 section 5.2.8.
+func Repeated(list []Attribute) asn1.ObjectIdentifier {
+	seen := make(map[string]bool, len(list))
+	for _, a := range list {
+		if seen[a.Type.String()] && !a.Type.Equal(oidContentTimestamp) {
+			return a.Type
+		}
+		seen[a.Type.String()] = true
+	}
+	return nil
+}
+
 // Time reads the one value of a signing-time attribute.
 func (a Attribute) Time() (time.Time, error) {
 	var t time.Time

@@ -5,7 +5,6 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
 
@@ -40,11 +39,11 @@ type Options struct {
 // used once or more, by one goroutine at a time.
 type Pending struct {
 	opts Options
-	// before and after are the SignerInfo's parts around the signature.
-	before, after []byte
-	attrs         []byte // the DER SET OF, tag 0x31
-	digest        []byte
-	most          int // the longest signature, in bytes
+	// before is what stands before the signature in the SignerInfo.
+	before []byte
+	attrs  []byte // the DER SET OF, tag 0x31
+	digest []byte
+	most   int // the longest signature, in bytes
 }
 
 // Prepare fixes the signed attributes. It returns sigalg.ErrUnsupported for
@@ -175,7 +174,7 @@ func (p *Pending) WriteChecked(w io.Writer, sd *SignedData) error {
 
 // hashed calls write with the content and checks what passed.
 func (p *Pending) hashed(content io.Reader, write func(io.Reader) error) error {
-	var h hash.Hash = p.opts.Algorithm.Digest().New()
+	h := p.opts.Algorithm.Digest().New()
 	if err := write(io.TeeReader(content, h)); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"slices"
+	"sync"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -58,13 +59,14 @@ func Sum(ctx context.Context, r io.Reader, list []sigalg.Digest) (map[sigalg.Dig
 		sums = append(sums, func() { out[d] = h.Sum(nil) })
 	}
 	w := io.MultiWriter(ws...)
-	buf := make([]byte, 256<<10)
+	buf := blocks.Get().(*[]byte)
+	defer blocks.Put(buf)
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		n, err := r.Read(buf)
-		if _, werr := w.Write(buf[:n]); werr != nil {
+		n, err := r.Read(*buf)
+		if _, werr := w.Write((*buf)[:n]); werr != nil {
 			return nil, werr
 		}
 		if errors.Is(err, io.EOF) {
@@ -79,6 +81,9 @@ func Sum(ctx context.Context, r io.Reader, list []sigalg.Digest) (map[sigalg.Dig
 	}
 	return out, nil
 }
+
+// blocks are Sum's buffers: a batch has a thousand small documents.
+var blocks = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
 // ParseCertificates returns the certificates that can be parsed; others, such
 // as attribute certificates, are left out.
@@ -96,14 +101,25 @@ func (sd *SignedData) ParseCertificates() []*cert.Certificate {
 }
 
 // Signer returns the certificate of list that the signer identifier names, or
-// ErrNoSigner.
+// ErrNoSigner. Of several it takes the one that the signing-certificate
+// attribute names, so that a false one put beside it does no harm.
 func (s *SignerInfo) Signer(list []*cert.Certificate) (*cert.Certificate, error) {
+	var first *cert.Certificate
 	for _, c := range list {
-		if s.Names(c) {
+		if !s.Names(c) {
+			continue
+		}
+		if s.CheckReference(c) == nil {
 			return c, nil
 		}
+		if first == nil {
+			first = c
+		}
 	}
-	return nil, ErrNoSigner
+	if first == nil {
+		return nil, ErrNoSigner
+	}
+	return first, nil
 }
 
 // Names reports whether the signer identifier names c.
@@ -135,9 +151,9 @@ func (s *SignerInfo) Verify(contentType asn1.ObjectIdentifier, contentDigest []b
 }
 
 // CheckAttributes checks the signed attributes against RFC 5652 sections 5.3
-// and 11: no type twice, content-type equal to contentType, message-digest
-// there; without signed attributes the content must be id-data. The error is
-// ErrAttributes.
+// and 11: no type twice (but content-time-stamp, which may repeat), content-type
+// equal to contentType, message-digest there; without signed attributes the
+// content must be id-data. The error is ErrAttributes.
 func (s *SignerInfo) CheckAttributes(contentType asn1.ObjectIdentifier) error {
 	if len(s.SignedAttrs) == 0 {
 		if !contentType.Equal(OIDData) {
@@ -145,12 +161,8 @@ func (s *SignerInfo) CheckAttributes(contentType asn1.ObjectIdentifier) error {
 		}
 		return nil
 	}
-	seen := make(map[string]bool, len(s.SignedAttrs))
-	for _, a := range s.SignedAttrs {
-		if seen[a.Type.String()] {
-			return fmt.Errorf("%w: %v twice", ErrAttributes, a.Type)
-		}
-		seen[a.Type.String()] = true
+	if twice := Repeated(s.SignedAttrs); twice != nil {
+		return fmt.Errorf("%w: %v twice", ErrAttributes, twice)
 	}
 	ct := Find(s.SignedAttrs, OIDContentType)
 	if len(ct) != 1 {

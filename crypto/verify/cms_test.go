@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -253,6 +254,23 @@ func TestVerdicts(t *testing.T) {
 		sig := opensslSign(t, l, doc, "-cades", "-nodetach")
 		assert.Equal(t, verify.TotalPassed, one(t, sig, bytes.NewReader(doc), trusting()).Indication)
 		assert.Equal(t, verify.HashFailure, one(t, sig, strings.NewReader("contracT"), trusting()).SubIndication)
+	})
+	t.Run("false certificate beside the right one", func(t *testing.T) {
+		// The same issuer and serial number, another key.
+		sd, err := cms.Parse(good)
+		require.NoError(t, err)
+		tmpl := *l.Certificate.X509
+		tmpl.Subject.ExtraNames, tmpl.ExtraExtensions = nil, nil
+		key, err := testcerts.NewKey(testcerts.P384)
+		require.NoError(t, err)
+		fake, err := x509.CreateCertificate(rand.Reader, &tmpl, pki().CA.Certificate.X509, key.Public(), pki().CA.Key)
+		require.NoError(t, err)
+		sd.Certificates = [][]byte{fake, sd.Certificates[0]}
+		der, err := sd.Marshal()
+		require.NoError(t, err)
+		s := one(t, der, bytes.NewReader(doc), trusting())
+		assert.Equal(t, verify.TotalPassed, s.Indication, s.Reason)
+		assert.Equal(t, l.Certificate.Raw, s.Signer.Raw)
 	})
 	t.Run("substituted certificate", func(t *testing.T) {
 		// The same key and issuer, another certificate with the same serial
