@@ -36,8 +36,10 @@ type Config struct {
 	Dir string
 	// Origin is the CRM's own, "http://127.0.0.1:8700".
 	Origin string
-	// Roots are the authorities whose certificates the CRM accepts.
-	Roots []*cert.Certificate
+	// Roots are the authorities whose certificates the CRM accepts, Issuers the
+	// CAs below them: a token often holds its own certificate only, and then so
+	// does the signature.
+	Roots, Issuers []*cert.Certificate
 	// People can log in.
 	People []Person
 	// Client is the page's client for the agent, tanba.js as it is shipped.

@@ -22,7 +22,7 @@ import (
 func (s *Server) verify(ctx context.Context, original, file []byte, format string) (*cert.Certificate, time.Time, error) {
 	// Revocation is skipped: the demo's authority is thrown away with it. A
 	// real CRM asks OCSP or a CRL here.
-	opts := verify.Options{Roots: s.cfg.Roots, At: s.cfg.Now(), Revocation: verify.Skip}
+	opts := verify.Options{Roots: s.cfg.Roots, Intermediates: s.cfg.Issuers, At: s.cfg.Now(), Revocation: verify.Skip}
 	var report *verify.Report
 	var err error
 	if format == formatPAdES {

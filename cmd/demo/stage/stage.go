@@ -21,6 +21,7 @@ import (
 
 	"tanba/agent/native/js"
 	"tanba/cmd/demo/crm"
+	"tanba/crypto/cert"
 	"tanba/testcerts"
 )
 
@@ -164,7 +165,7 @@ func (s *Stage) startCRM(ctx context.Context) error {
 	}
 	s.URL = "http://" + l.Addr().String()
 	s.CRM, err = crm.New(crm.Config{
-		Dir: filepath.Join(s.Dir, crmDir), Origin: s.URL, Roots: s.roots(), People: s.People, Client: js.Module,
+		Dir: filepath.Join(s.Dir, crmDir), Origin: s.URL, Roots: []*cert.Certificate{s.PKI.Root.Certificate}, Issuers: []*cert.Certificate{s.PKI.CA.Certificate}, People: s.People, Client: js.Module,
 		FirstPort: s.opts.FirstPort, LastPort: s.opts.LastPort, FrameAncestors: s.opts.FrameAncestors, Bearers: s.opts.Bearers,
 		Tools: s.Tokens, Now: s.opts.Now, Log: s.opts.Log,
 	})

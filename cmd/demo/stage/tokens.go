@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"tanba/cmd/demo/crm"
-	"tanba/crypto/cert"
 	"tanba/testcerts"
 	"tanba/testcerts/softtoken"
 )
@@ -145,6 +144,3 @@ func (t *Tokens) move(id string, in bool) error {
 	}
 	return fmt.Errorf("no soft token %q", id)
 }
-
-// roots are the authorities that the CRM accepts.
-func (s *Stage) roots() []*cert.Certificate { return []*cert.Certificate{s.PKI.Root.Certificate} }
