@@ -53,7 +53,7 @@ func BuildWindows(dir string) (path string, err error) {
 }
 
 var (
-	commonFlags  = []string{"-std=gnu11", "-O2", "-Wall", "-Wextra"}
+	commonFlags  = []string{"-std=gnu11", "-O2", "-funroll-loops", "-Wall", "-Wextra"}
 	unixFlags    = []string{"-shared", "-fPIC", "-fvisibility=hidden", "-pthread"}
 	windowsFlags = []string{"-shared", "-static-libgcc"}
 	// windowsLibraries stand behind the sources, where the linker wants them.

@@ -82,11 +82,13 @@ int mod_init(modulus *M, const limb *m, size_t n)
 	return 0;
 }
 
-void mod_mul(limb *r, const limb *a, const limb *b, const modulus *M)
+/* The one multiplication. Made for each usual length, because a loop of known
+ * length runs twice as fast. */
+static inline __attribute__((always_inline)) void mul(limb *r, const limb *a, const limb *b, const modulus *M, size_t n)
 {
-	size_t n = M->n;
 	limb t[MAX_LIMBS + 2];
-	memset(t, 0, (n + 2) * sizeof *t);
+	for (size_t j = 0; j < n + 2; j++)
+		t[j] = 0;
 	for (size_t i = 0; i < n; i++) {
 		limb c = 0, bi = b[i];
 		wide x;
@@ -112,7 +114,28 @@ void mod_mul(limb *r, const limb *a, const limb *b, const modulus *M)
 	}
 	if (t[n] || cmp(t, M->m, n) >= 0)
 		sub(t, t, M->m, n);
-	memcpy(r, t, n * sizeof *t);
+	for (size_t j = 0; j < n; j++)
+		r[j] = t[j];
+}
+
+void mod_mul(limb *r, const limb *a, const limb *b, const modulus *M)
+{
+	switch (M->n) {
+	case 4: /* 256-bit curves */
+		mul(r, a, b, M, 4);
+		break;
+	case 6:
+		mul(r, a, b, M, 6);
+		break;
+	case 8: /* 512-bit curves */
+		mul(r, a, b, M, 8);
+		break;
+	case 16: /* half of RSA-2048 */
+		mul(r, a, b, M, 16);
+		break;
+	default:
+		mul(r, a, b, M, M->n);
+	}
 }
 
 void to_mont(limb *r, const limb *a, const modulus *M)
