@@ -21,10 +21,11 @@ const (
 	// pingEvery and silence: a peer that answers no ping is gone.
 	pingEvery = 20 * time.Second
 	silence   = 60 * time.Second
-	// writeTime is how long one message may take to be written, frameTime how
-	// long a large frame may take to arrive.
-	writeTime = 10 * time.Second
+	// frameTime is how long a large frame may take to arrive.
 	frameTime = 60 * time.Second
+	// partingTime and partingBytes bound what is read after the close frame.
+	partingTime  = 300 * time.Millisecond
+	partingBytes = 1 << 20
 	// outgoing is how many answers may wait for a slow reader, notices how many
 	// notifications.
 	outgoing, notices = 64, 256
@@ -35,6 +36,10 @@ const (
 	// valuesPerDocument and valuesPlus bound the JSON values of a message.
 	valuesPerDocument, valuesPlus = 32, 2048
 )
+
+// testOnlyWriteTime is how long one message may take to be written; tests
+// shorten it.
+var testOnlyWriteTime = 10 * time.Second
 
 // Rates of messages, control frames among them.
 const (
@@ -88,11 +93,16 @@ func (k *socket) serve() {
 	go func() {
 		defer close(done)
 		k.write()
-		_ = k.conn.Close() // ends the reader
+		_ = k.conn.SetReadDeadline(time.Now().Add(partingTime)) // ends the reader
 	}()
 	k.read()
 	k.cancel()
 	<-done
+	// What the page has sent meanwhile is read and dropped: closing over unread
+	// data would reset the connection, and the page would not learn the reason.
+	_ = k.conn.SetReadDeadline(time.Now().Add(partingTime))
+	_, _ = io.Copy(io.Discard, io.LimitReader(k.conn.UnderlyingConn(), partingBytes))
+	_ = k.conn.Close()
 	k.uploads.close()
 }
 
@@ -125,7 +135,7 @@ func (k *socket) write() {
 		case <-k.signal:
 			err = k.writeNotices()
 		case <-ping.C:
-			err = k.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTime))
+			err = k.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(testOnlyWriteTime))
 		}
 		if err != nil {
 			k.cancel()
@@ -135,7 +145,7 @@ func (k *socket) write() {
 }
 
 func (k *socket) writeText(m []byte) error {
-	if err := k.conn.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+	if err := k.conn.SetWriteDeadline(time.Now().Add(testOnlyWriteTime)); err != nil {
 		return err
 	}
 	return k.conn.WriteMessage(websocket.TextMessage, m)
@@ -209,7 +219,7 @@ func (k *socket) read() {
 	l := k.s.cfg.Limits
 	k.conn.SetReadLimit(max(l.Frame, l.Chunk+streamHeader) + 1)
 	alive := func() {
-		if !k.slow {
+		if !k.slow && k.ctx.Err() == nil {
 			_ = k.conn.SetReadDeadline(time.Now().Add(silence))
 		}
 	}
@@ -225,7 +235,7 @@ func (k *socket) read() {
 			return errFlood
 		}
 		alive()
-		return k.conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeTime))
+		return k.conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(testOnlyWriteTime))
 	})
 	alive()
 	for k.ctx.Err() == nil {
