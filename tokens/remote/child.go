@@ -267,32 +267,56 @@ func (c *child) await(ctx context.Context, id uint64, k *call, timeout time.Dura
 	defer t.Stop()
 	select {
 	case r := <-k.replies:
-		return c.opened(r)
+		return c.opened(ctx, r)
 	default:
 	}
 	select {
 	case r := <-k.replies:
-		return c.opened(r)
+		return c.opened(ctx, r)
 	case <-c.ended:
 		select {
 		case r := <-k.replies: // it came just before the end
-			return c.opened(r)
+			return c.opened(ctx, r)
 		default:
 		}
 		return reply{}, c.kill(nil)
 	case <-t.C:
-		return reply{}, c.kill(fmt.Errorf("no answer in %s", timeout))
+		return c.tooLate(ctx, id, k, timeout)
 	case <-ctx.Done():
 		c.abandon(id, k)
 		return reply{}, ctx.Err()
 	}
 }
 
-// opened returns the error that a reply carries.
-func (c *child) opened(r reply) (reply, error) {
+// tooLate tells the process to stop a call that had its time. One that waits
+// for its turn does, and costs the others nothing; a library that hangs does
+// not, and is killed.
+func (c *child) tooLate(ctx context.Context, id uint64, k *call, timeout time.Duration) (reply, error) {
+	t := time.NewTimer(c.grace)
+	defer t.Stop()
+	go func() { _ = c.w.Write(wire.Request{Op: wire.Cancel, Target: id}, nil) }()
+	select {
+	case r := <-k.replies:
+		if !errors.Is(r.Error.Err(), context.Canceled) {
+			return c.opened(ctx, r)
+		}
+		return reply{}, fmt.Errorf("no answer in %s: %w", timeout, tokens.ErrBusy)
+	case <-c.ended:
+		return reply{}, c.kill(nil)
+	case <-t.C:
+		return reply{}, c.kill(fmt.Errorf("no answer in %s", timeout))
+	}
+}
+
+// opened returns the error that a reply carries. That a call was stopped is
+// news to its caller only if it was not the caller's own context.
+func (c *child) opened(ctx context.Context, r reply) (reply, error) {
 	err := r.Error.Err()
-	if errors.Is(err, wire.ErrMalformed) {
+	switch {
+	case errors.Is(err, wire.ErrMalformed):
 		return r, c.kill(err)
+	case errors.Is(err, context.Canceled) && ctx.Err() == nil:
+		return r, fmt.Errorf("%w: stopped: %s", tokens.ErrLibrary, err.Error())
 	}
 	return r, err
 }
@@ -326,7 +350,7 @@ func (c *child) watch(ctx context.Context, send func(tokens.Event)) error {
 	for {
 		select {
 		case r := <-k.replies:
-			if _, err := c.opened(r); err != nil {
+			if _, err := c.opened(ctx, r); err != nil {
 				return err
 			}
 			if !r.More {

@@ -36,12 +36,22 @@ const fakePIN = "secret-4711"
 func TestMain(m *testing.M) {
 	mode := os.Getenv(fakeMode)
 	if mode == "" {
-		os.Exit(m.Run())
+		os.Exit(run(m))
 	}
 	if once := os.Getenv(fakeOnce); once != "" && os.Remove(once) != nil {
 		mode = "well"
 	}
 	playHost(mode)
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "softtoken")
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	moduleDir = dir
+	return m.Run()
 }
 
 func playHost(mode string) {
@@ -201,6 +211,12 @@ func (s *fakeSession) Sign(_ context.Context, alg sigalg.Algorithm, digests [][]
 		for i, d := range digests {
 			if i == 3 {
 				s.f.misbehave("sign")
+			}
+			if s.f.mode == "sign at once" {
+				if !yield(make([]byte, 256), nil) {
+					return
+				}
+				continue
 			}
 			sig, err := s.f.key.Sign(rand.Reader, d, sigalg.SignerOpts(alg))
 			if i == 3 && s.f.mode == "sign: removed" {
