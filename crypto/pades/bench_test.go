@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tanba/crypto/pades"
+	"tanba/crypto/pdf/pdftest"
 	"tanba/crypto/sigalg"
 	"tanba/crypto/verify"
 )
@@ -20,7 +21,7 @@ func BenchmarkSmall(b *testing.B) {
 	for _, alg := range []sigalg.Algorithm{sigalg.RSASHA256, sigalg.ECDSAP256SHA256} {
 		b.Run(string(alg), func(b *testing.B) {
 			s := signerFor(b, alg)
-			base := plainPDF(10_000)
+			base := pdftest.Plain(10_000)
 			sum := sha256.Sum256(base)
 			var token time.Duration
 			b.ReportAllocs()

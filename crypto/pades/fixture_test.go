@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sort"
 	"sync"
 	"testing"
@@ -174,12 +173,4 @@ func write(t testing.TB, name string, b []byte) string {
 	file := filepath.Join(t.TempDir(), name)
 	require.NoError(t, os.WriteFile(file, b, 0o600))
 	return file
-}
-
-// heap returns the bytes of heap that were ever taken from the system.
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapSys)
 }

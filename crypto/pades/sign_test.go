@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"tanba/crypto/cert"
 	"tanba/crypto/pades"
+	"tanba/crypto/pdf/pdftest"
 	"tanba/crypto/sigalg"
 	"tanba/crypto/verify"
 )
@@ -39,7 +41,7 @@ func own(ctx context.Context, s signer, base, file []byte) error {
 }
 
 func TestEveryAlgorithm(t *testing.T) {
-	base := plainPDF(1000)
+	base := pdftest.Plain(1000)
 	all, err := signers()
 	require.NoError(t, err)
 	require.Len(t, all, 6)
@@ -113,7 +115,7 @@ func TestThreeInARow(t *testing.T) {
 }
 
 func TestTextsAndSize(t *testing.T) {
-	base := plainPDF(100)
+	base := pdftest.Plain(100)
 	s := signerFor(t, sigalg.ECDSAP256SHA256)
 	out := s.must(t, base, func(o *pades.Options) {
 		o.Name, o.Reason, o.Location, o.Contact = "Щукин (Шамиль)", "Согласен \\ қол қойдым", "Ғылым көшесі, 5>", "a@b.kz"
@@ -133,7 +135,7 @@ func TestTextsAndSize(t *testing.T) {
 }
 
 func TestBadOptions(t *testing.T) {
-	base := plainPDF(100)
+	base := pdftest.Plain(100)
 	s := signerFor(t, sigalg.ECDSAP256SHA256)
 	for _, c := range []struct {
 		name   string
@@ -164,7 +166,7 @@ func TestBadOptions(t *testing.T) {
 // A digest state made elsewhere gives the same signature as a pass over the
 // document; a wrong one is caught by our own check.
 func TestHashedElsewhere(t *testing.T) {
-	base := plainPDF(5000)
+	base := pdftest.Plain(5000)
 	s := signerFor(t, sigalg.ECDSAP384SHA384)
 	h := sigalg.SHA384.New()
 	h.Write(base)
@@ -177,7 +179,7 @@ func TestHashedElsewhere(t *testing.T) {
 }
 
 func TestReaderAndContextErrors(t *testing.T) {
-	base := plainPDF(1000)
+	base := pdftest.Plain(1000)
 	s := signerFor(t, sigalg.ECDSAP256SHA256)
 	_, err := pades.Open(failing{}, int64(len(base)))
 	assert.ErrorIs(t, err, io.ErrClosedPipe)
@@ -213,7 +215,7 @@ func (failing) ReadAt([]byte, int64) (int, error) { return 0, io.ErrClosedPipe }
 // TestMutations changes every third byte of a signed file in turn: our own
 // check must see each.
 func TestMutations(t *testing.T) {
-	base := plainPDF(300)
+	base := pdftest.Plain(300)
 	s := signerFor(t, sigalg.ECDSAP256SHA256)
 	out := s.must(t, base, nil)
 	require.NoError(t, own(t.Context(), s, base, out))
@@ -253,7 +255,7 @@ func TestMutations(t *testing.T) {
 	assert.ErrorIs(t, own(t.Context(), s, base, out[:len(out)-1]), verify.ErrOwn, "cut")
 	assert.ErrorIs(t, own(t.Context(), s, base, append(bytes.Clone(out), '\n')), verify.ErrOwn, "longer")
 	assert.ErrorIs(t, own(t.Context(), s, base, base), verify.ErrOwn, "unsigned")
-	assert.ErrorIs(t, own(t.Context(), s, plainPDF(320), out), verify.ErrOwn, "another document")
+	assert.ErrorIs(t, own(t.Context(), s, pdftest.Plain(320), out), verify.ErrOwn, "another document")
 	assert.ErrorIs(t, own(t.Context(), s, nil, out), verify.ErrOwn, "no document")
 	assert.ErrorIs(t, own(t.Context(), signerFor(t, sigalg.ECDSAP384SHA384), base, out), verify.ErrOwn, "another signer")
 	twice := s.must(t, out, nil)
@@ -264,7 +266,7 @@ func TestMutations(t *testing.T) {
 // What is added to the file afterwards is said, and does not break the
 // signature.
 func TestAddedAfterwards(t *testing.T) {
-	out := signerFor(t, sigalg.RSASHA256).must(t, plainPDF(100), nil)
+	out := signerFor(t, sigalg.RSASHA256).must(t, pdftest.Plain(100), nil)
 	r := judge(t, append(out, "\n% added\n"...))
 	assert.Equal(t, verify.TotalPassed, r.Signatures[0].Indication)
 	assert.False(t, r.Signatures[0].CoversWholeFile)
@@ -273,40 +275,46 @@ func TestAddedAfterwards(t *testing.T) {
 
 // TestFlatMemory signs and checks a document of 300 MB that is nowhere.
 func TestFlatMemory(t *testing.T) {
-	const size = 300 << 20
-	big := newBigPDF(size)
+	big := pdftest.NewBig(300 << 20)
 	s := signerFor(t, sigalg.ECDSAP256SHA256)
-	before := heap()
-	d, err := pades.Open(big, big.size())
+	before := allocated()
+	d, err := pades.Open(big, big.Size())
 	require.NoError(t, err)
 	p, err := d.Prepare(s.options())
 	require.NoError(t, err)
 	sig, err := s.sign(p.Digest())
 	require.NoError(t, err)
-	h := sha256.New()
-	out := &tailWriter{keep: big.size()}
-	n, err := p.Finish(t.Context(), sig, io.MultiWriter(h, out))
+	base := sha256.New()
+	update := &after{from: big.Size(), head: base}
+	n, err := p.Finish(t.Context(), sig, update)
 	require.NoError(t, err)
 	assert.Equal(t, p.Size(), n)
-	base := sha256.New()
-	_, err = io.Copy(base, io.NewSectionReader(big, 0, big.size()))
-	require.NoError(t, err)
-	signed := &bigPDF{head: big.head, gap: big.gap, tail: append(bytes.Clone(big.tail), out.b...)}
-	require.NoError(t, verify.OwnPDF(t.Context(), signed, signed.size(), verify.Base{Size: big.size(), SHA256: [32]byte(base.Sum(nil))}, s.Certificate))
-	grown := heap() - before
-	t.Logf("heap taken from the system: +%d KB", grown>>10)
-	assert.Less(t, grown, int64(16<<20))
+	signed := big.Append(update.b)
+	require.Equal(t, n, signed.Size())
+	require.NoError(t, verify.OwnPDF(t.Context(), signed, n, verify.Base{Size: big.Size(), SHA256: [32]byte(base.Sum(nil))}, s.Certificate))
+	all := allocated() - before
+	t.Logf("allocated in all: %d KB", all>>10)
+	assert.Less(t, all, uint64(8<<20))
 }
 
-// A tailWriter keeps what is written behind the first keep bytes.
-type tailWriter struct {
-	keep, n int64
+// allocated returns the bytes of heap that were ever allocated.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
+// An after passes the first bytes on to head and keeps what comes after.
+type after struct {
+	from, n int64
+	head    io.Writer
 	b       []byte
 }
 
-func (w *tailWriter) Write(b []byte) (int, error) {
-	from := min(max(w.keep-w.n, 0), int64(len(b)))
-	w.b = append(w.b, b[from:]...)
+func (w *after) Write(b []byte) (int, error) {
+	cut := min(max(w.from-w.n, 0), int64(len(b)))
+	_, _ = w.head.Write(b[:cut])
+	w.b = append(w.b, b[cut:]...)
 	w.n += int64(len(b))
 	return len(b), nil
 }

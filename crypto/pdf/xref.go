@@ -1,7 +1,6 @@
 package pdf
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 )
@@ -51,8 +50,17 @@ func (f *File) sectionAt(off int64) bool {
 	if err != nil {
 		return false
 	}
-	b = bytes.TrimLeft(b, " \r\n\t")
-	return bytes.HasPrefix(b, []byte("xref")) || (len(b) > 0 && isDigit(b[0]))
+	l := lexer{b: b, final: true}
+	if ok, _ := l.keyword("xref"); ok {
+		return true
+	}
+	for range 2 {
+		if _, err := l.uint(); err != nil {
+			return false
+		}
+	}
+	ok, _ := l.keyword("obj")
+	return ok
 }
 
 // readSections follows the chain from startxref, the newest section first.
