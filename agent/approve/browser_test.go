@@ -56,7 +56,9 @@ type house struct {
 
 type option func(*Config)
 
-func withPrompt(d time.Duration) option { return func(c *Config) { c.Limits.Prompt = policy.Duration(d) } }
+func withPrompt(d time.Duration) option {
+	return func(c *Config) { c.Limits.Prompt = policy.Duration(d) }
+}
 
 func withLang(l text.Lang) option { return func(c *Config) { c.Lang = func() text.Lang { return l } } }
 

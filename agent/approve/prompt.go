@@ -152,8 +152,10 @@ func (p *prompt) loop(ctx context.Context) (job.Answer, error) {
 				return job.Answer{}, err
 			}
 		case <-p.first:
-			p.there = true
-			p.help(func() { p.q.Opened(ctx) })
+			if !p.there {
+				p.there = true
+				p.help(func() { p.q.Opened(ctx) })
+			}
 			p.refresh()
 		case <-changes:
 			clear(p.pins)

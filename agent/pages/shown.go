@@ -247,6 +247,9 @@ func (sh *Shown) startLost(d time.Duration) {
 func (sh *Shown) reloaded() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if sh.bearer == [32]byte{} || sh.secret != [32]byte{} {
+		return // a tab that has still to get in
+	}
 	sh.reload = sh.server.cfg.Now()
 	if sh.lost != nil {
 		sh.startLost(LostReload)

@@ -177,8 +177,11 @@ export function watch(changed) {
   return () => update(true); // starts the second anew
 }
 
-// noEnter keeps the Enter key from pressing a button.
-export const noEnter = (e) => { if (e.key === 'Enter') e.preventDefault(); };
+const noEnter = (e) => { if (e.key === 'Enter') e.preventDefault(); };
+
+// answer makes a button that the Enter key does not press: neither its keydown nor a keypress whose keydown went to
+// another element.
+export const answer = (properties, ...children) => el('button', { type: 'button', onkeydown: noEnter, onkeypress: noEnter, ...properties }, ...children);
 
 // languages makes the switch; changed is called after a choice.
 export function languages(changed) {

@@ -1,5 +1,5 @@
 // The first question about a site: may it ask for signatures?
-import { start, call, listen, watch, languages, last, icon, originLine, noEnter, el, t, has } from '/pages.js';
+import { start, call, listen, watch, languages, last, icon, originLine, answer, el, t, has } from '/pages.js';
 
 start((view) => {
   let armed = false;
@@ -7,7 +7,7 @@ start((view) => {
   let over = '';
   let deadline = performance.now() + view.left * 1000;
 
-  const allow = () => el('button', { type: 'button', class: 'button main', id: 'allow', 'aria-disabled': 'true', onkeydown: noEnter,
+  const allow = () => answer({ class: 'button main', id: 'allow', 'aria-disabled': 'true',
     onclick: (e) => { if (e.isTrusted && armed) call('allow').catch(() => {}); } }, t('access.allow'));
   const refuse = () => el('button', { type: 'button', class: 'button', id: 'refuse', onclick: () => call('refuse').catch(() => {}) }, t('access.refuse'));
   const extend = async () => { deadline = performance.now() + (await call('extend')).left * 1000; refresh(); };
@@ -24,7 +24,7 @@ start((view) => {
       el('p', {}, t('access.check')),
       el('div', {}, el('h2', {}, t('access.means')), el('ul', {}, point('access.may'), point('access.each'), point('access.see'), point('access.undo'))),
       el('div', { class: 'note amber', id: 'warning', role: 'status', hidden: true }, el('span', {}, t('prompt.time_left', { time: '1:00' })),
-        el('button', { type: 'button', class: 'link', id: 'extend', onkeydown: noEnter, onclick: () => extend().catch(() => {}) }, t('prompt.extend'))),
+        answer({ class: 'link', id: 'extend', onclick: () => extend().catch(() => {}) }, t('prompt.extend'))),
       el('div', { class: 'answers' }, refuse(), allow()),
       el('p', { class: 'small faint hint', id: 'hint', role: 'status' })));
     refresh();

@@ -7,8 +7,8 @@ import { working, ending } from './outcome.js';
 start((view) => {
   let state = null;
   let over = '';
-  const docs = documents(view, () => answer.update());
-  const answer = signer(view, docs);
+  const docs = documents(view, () => side.update());
+  const side = signer(view, docs);
 
   const who = () => el('section', { class: 'who', 'aria-labelledby': 'who' },
     el('h1', { class: 'lead', id: 'who' }, t('prompt.who')),
@@ -30,21 +30,21 @@ start((view) => {
     if (state?.phase === 'working') return working(view, state);
     if (state?.phase === 'ended') return ending(view, state);
     document.title = t('prompt.title') + ' · Tanba';
-    document.getElementById('main').replaceChildren(answer.warning, who(),
-      el('div', { class: 'columns' }, el('div', { class: 'what' }, says(), docs.draw()), answer.draw(state)));
+    document.getElementById('main').replaceChildren(side.warning, who(),
+      el('div', { class: 'columns' }, el('div', { class: 'what' }, says(), docs.draw()), side.draw(state)));
   };
 
   const finish = () => last('quiet', t('page.' + over + '_title'), [t('page.' + over + '_text')]);
 
   draw();
-  answer.arm(watch((armed, here) => answer.armed(armed, here)));
+  side.arm(watch((armed, here) => side.armed(armed, here)));
   listen((event, data) => {
     if (event === 'state') {
       const before = state?.phase;
       state = data;
       if (state.phase === 'working') working(view, state);
       else if (state.phase === 'ended') ending(view, state);
-      else if (before === undefined || before === 'ask' || before === 'unlocking') answer.update(state);
+      else if (before === undefined || before === 'ask' || before === 'unlocking') side.update(state);
       return;
     }
     if (event === 'end' && (state?.phase === 'ended' || state?.phase === 'working')) return;

@@ -1,5 +1,5 @@
 // As whom: the certificates, the PIN and the three answers.
-import { call, raw, el, t, tn, has, icon, noEnter, lang } from '/pages.js';
+import { call, raw, el, t, tn, has, icon, answer, lang } from '/pages.js';
 import { rejection } from './reject.js';
 import { identityCard, misfitCard } from './identity.js';
 
@@ -28,7 +28,7 @@ export function signer(view, docs) {
   const heading = el('h2', { id: 'sign-as' });
   const hint = el('p', { class: 'hint small faint', id: 'hint', role: 'status' });
   const caps = el('p', { class: 'small caps', id: 'caps', role: 'status' });
-  const sign = el('button', { type: 'button', class: 'button main', id: 'sign', onkeydown: noEnter, onclick: (e) => { if (e.isTrusted) approve(); } });
+  const sign = answer({ class: 'button main', id: 'sign', onclick: (e) => { if (e.isTrusted) approve(); } });
   const clock = el('p', { class: 'small faint clock', id: 'clock' });
   const warning = el('div', { class: 'note amber warning', id: 'warning', role: 'status', hidden: true });
 
@@ -162,7 +162,7 @@ export function signer(view, docs) {
     if (warning.hidden === soon) {
       warning.hidden = !soon;
       if (soon) warning.replaceChildren(el('span', {}, t('prompt.time_warn')),
-        el('button', { type: 'button', class: 'button', id: 'extend', onkeydown: noEnter, onclick: () => call('extend').catch(() => {}) }, t('prompt.extend')));
+        answer({ class: 'button', id: 'extend', onclick: () => call('extend').catch(() => {}) }, t('prompt.extend')));
     }
   }
   setInterval(showTime, 500);
@@ -177,7 +177,7 @@ export function signer(view, docs) {
         el('div', { class: 'answers' }, sign,
           el('div', { class: 'others' },
             el('button', { type: 'button', class: 'button', id: 'reject', onclick: () => rejection(view, docs) }, t('prompt.reject')),
-            el('button', { type: 'button', class: 'button plain', id: 'later', onkeydown: noEnter, onclick: () => call('later').catch(() => {}) }, t('prompt.later'))),
+            answer({ class: 'button plain', id: 'later', onclick: () => call('later').catch(() => {}) }, t('prompt.later'))),
           hint),
         el('p', { class: 'small faint' }, t('prompt.sends', { host })), clock);
       drawPeople();
