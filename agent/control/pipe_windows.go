@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -26,8 +27,11 @@ const (
 type pipe struct {
 	path *uint16
 	sa   *windows.SecurityAttributes
-	next windows.Handle // the instance that waits for a client
 	over windows.Handle // event: Close was called
+
+	mu     sync.Mutex     // held while Accept runs
+	next   windows.Handle // the instance that waits for a client
+	closed bool
 }
 
 func listen(path string) (acceptor, error) {
@@ -36,6 +40,9 @@ func listen(path string) (acceptor, error) {
 	}
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
+		return nil, err
+	}
+	if err := vacant(path); err != nil {
 		return nil, err
 	}
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()
@@ -51,7 +58,7 @@ func listen(path string) (acceptor, error) {
 	p.sa.Length = uint32(unsafe.Sizeof(*p.sa))
 	p.next, err = p.instance(windows.FILE_FLAG_FIRST_PIPE_INSTANCE)
 	if errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_PIPE_BUSY) {
-		return nil, whoHas(path, err)
+		return nil, errors.Join(vacant(path), err) // somebody was quicker
 	}
 	if err != nil {
 		return nil, err
@@ -62,8 +69,9 @@ func listen(path string) (acceptor, error) {
 	return p, nil
 }
 
-// whoHas tells our own agent from a stranger who took the name.
-func whoHas(path string, cause error) error {
+// vacant returns ErrRunning when our own agent has the name, ErrForeign when a
+// stranger took it.
+func vacant(path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	c, err := dial(ctx, path)
@@ -72,10 +80,10 @@ func whoHas(path string, cause error) error {
 		return errors.Join(ErrRunning, c.Close())
 	case errors.Is(err, context.DeadlineExceeded):
 		return ErrRunning // every instance is busy
-	case errors.Is(err, ErrForeign):
-		return ErrForeign
+	case errors.Is(err, ErrNoAgent):
+		return nil
 	}
-	return fmt.Errorf("CreateNamedPipe: %w", cause)
+	return err
 }
 
 func (p *pipe) instance(flags uint32) (windows.Handle, error) {
@@ -89,15 +97,20 @@ func (p *pipe) instance(flags uint32) (windows.Handle, error) {
 }
 
 func (p *pipe) Accept() (io.ReadWriteCloser, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, net.ErrClosed
+	}
 	if err := p.connect(); err != nil {
 		return nil, err
 	}
 	h := p.next
 	next, err := p.instance(0)
+	p.next = next
 	if err != nil {
 		return nil, errors.Join(err, windows.CloseHandle(h))
 	}
-	p.next = next
 	var pid uint32
 	if err := windows.GetNamedPipeClientProcessId(h, &pid); err == nil {
 		err = ownProcess(pid)
@@ -131,7 +144,6 @@ func (p *pipe) connect() error {
 	if err != nil || which != windows.WAIT_OBJECT_0 {
 		_ = windows.CancelIoEx(p.next, o)
 		_ = windows.GetOverlappedResult(p.next, o, &n, true) // o is ours again
-		_ = windows.CloseHandle(p.next)
 		return errors.Join(err, net.ErrClosed)
 	}
 	if err := windows.GetOverlappedResult(p.next, o, &n, true); err != nil {
@@ -140,8 +152,17 @@ func (p *pipe) connect() error {
 	return nil
 }
 
-// Close wakes Accept, which closes the waiting instance.
-func (p *pipe) Close() error { return windows.SetEvent(p.over) }
+// Close ends an Accept that waits and gives the name back. It is called once.
+func (p *pipe) Close() error {
+	err := windows.SetEvent(p.over)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	if p.next != windows.InvalidHandle {
+		err = errors.Join(err, windows.CloseHandle(p.next))
+	}
+	return errors.Join(err, windows.CloseHandle(p.over))
+}
 
 func dial(ctx context.Context, path string) (io.ReadWriteCloser, error) {
 	name, err := windows.UTF16PtrFromString(path)

