@@ -19,7 +19,8 @@ import (
 // Options says what is to be signed.
 type Options struct {
 	// Certificate is the signer's, Chain its issuers' as far as known, in any
-	// order.
+	// order. Self-signed ones of the chain are left out: who verifies has their
+	// anchors already, and must not take them from here.
 	Certificate *cert.Certificate
 	Chain       []*cert.Certificate
 	// Algorithm must fit the certificate's key.
@@ -67,10 +68,16 @@ func Prepare(o Options) (*Pending, error) {
 		}
 		attrs = append(attrs, st)
 	}
+	var chain []*cert.Certificate
+	for _, c := range o.Chain {
+		if !bytes.Equal(c.X509.RawIssuer, c.X509.RawSubject) {
+			chain = append(chain, c)
+		}
+	}
 	p, err := cms.Prepare(cms.Options{
 		ContentDigest: o.ContentDigest,
 		Certificate:   o.Certificate,
-		Chain:         o.Chain,
+		Chain:         chain,
 		Algorithm:     o.Algorithm,
 		Attributes:    attrs,
 	})

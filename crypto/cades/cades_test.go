@@ -72,7 +72,7 @@ func (h holder) options() verify.Options {
 func (h holder) prepare(t testing.TB, alg sigalg.Algorithm, at time.Time, doc []byte, existing *cms.SignedData) *cades.Pending {
 	t.Helper()
 	p, err := cades.Prepare(cades.Options{
-		Certificate: h.Certificate, Chain: h.Chain[:1], Algorithm: alg, SigningTime: at,
+		Certificate: h.Certificate, Chain: h.Chain, Algorithm: alg, SigningTime: at,
 		ContentDigest: sum(alg.Digest(), doc), Existing: existing,
 	})
 	require.NoError(t, err)
@@ -147,6 +147,9 @@ func TestStrangersAcceptOurs(t *testing.T) {
 				require.NoError(t, err)
 				assert.LessOrEqual(t, len(der), p.Size())
 				assert.Less(t, p.Size()-len(der), 16)
+				sd, err := cms.Parse(der)
+				require.NoError(t, err)
+				assert.ElementsMatch(t, [][]byte{h.Certificate.Raw, h.Chain[0].Raw}, sd.Certificates, "the chain below the anchor")
 				var content io.Reader = bytes.NewReader(doc)
 				if attached {
 					var b bytes.Buffer

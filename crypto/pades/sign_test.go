@@ -226,8 +226,8 @@ func TestMutations(t *testing.T) {
 	loose := func(i int) bool {
 		for _, c := range s.Chain {
 			at := bytes.Index(out, []byte(hex.EncodeToString(c.Raw)))
-			require.Positive(t, at)
-			if i >= at && i < at+2*len(c.Raw) {
+			// The root is left out of the CMS: at is -1 for it.
+			if at >= 0 && i >= at && i < at+2*len(c.Raw) {
 				return true
 			}
 		}
