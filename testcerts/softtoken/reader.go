@@ -241,6 +241,26 @@ func (r *Reader) Fault(order string) error {
 	return r.write("fault", []byte(order))
 }
 
+// A PadAnswer is what is done at a reader's PIN pad.
+type PadAnswer string
+
+// The answers. The wrong PIN counts as any other.
+const (
+	PadRight  PadAnswer = "right"
+	PadWrong  PadAnswer = "wrong"
+	PadCancel PadAnswer = "cancel"
+	NoPad     PadAnswer = ""
+)
+
+// Pad gives the reader a PIN pad (CKF_PROTECTED_AUTHENTICATION_PATH), on which
+// every C_Login with a NULL PIN is answered so; NoPad takes it away.
+func (r *Reader) Pad(a PadAnswer) error {
+	if a == NoPad {
+		return r.remove("pad")
+	}
+	return r.write("pad", []byte(a))
+}
+
 // TriesLeft returns how many wrong PINs the token still takes; 0: it is locked.
 func (r *Reader) TriesLeft() (int, error) {
 	b, err := os.ReadFile(filepath.Join(r.dir, "tries"))

@@ -91,6 +91,32 @@ func TestTokenWithoutPIN(t *testing.T) {
 	p.end()
 }
 
+func TestPINPad(t *testing.T) {
+	b := newBed(t, testcerts.P256)
+	p := b.probe(t)
+	s := p.open(false)
+	for _, c := range []struct {
+		answer softtoken.PadAnswer
+		rv     string
+		tries  int
+	}{
+		{softtoken.PadCancel, "50", 3}, {softtoken.PadWrong, "a0", 2}, {softtoken.PadWrong, "a0", 1}, {softtoken.PadCancel, "50", 1},
+		{softtoken.PadRight, "0", 3}, {"nonsense", "30", 3}, {softtoken.NoPad, "a2", 3},
+		{softtoken.PadWrong, "a0", 2}, {softtoken.PadWrong, "a0", 1}, {softtoken.PadWrong, "a4", 0}, {softtoken.PadRight, "a4", 0},
+	} {
+		require.NoError(t, b.r.Pad(c.answer))
+		assert.Equal(t, c.rv, p.call("login %s 1 -", s), c.answer)
+		assert.Equal(t, c.tries, b.triesLeft(t), c.answer)
+		if c.rv == "0" {
+			assert.Equal(t, "108", p.pinFlags())
+			require.Equal(t, "0", p.call("logout %s", s))
+		}
+	}
+	require.NoError(t, b.r.Unlock())
+	assert.Equal(t, "0", p.call("login %s 1 %s", s, pin), "a PIN from the host is taken as well")
+	p.end()
+}
+
 func TestLoginBelongsToTheProcess(t *testing.T) {
 	b := newBed(t, testcerts.P256)
 	p, q := b.probe(t), b.probe(t)

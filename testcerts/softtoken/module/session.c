@@ -151,19 +151,23 @@ static CK_RV check_pin(const slot *s, CK_UTF8CHAR_PTR given, CK_ULONG len)
 {
 	pin_state pin;
 	CK_RV rv = CKR_OK;
-	if (pin_read(s, &pin))
+	int unread = pin_read(s, &pin), at_pad = !given && len == 0 && pin.pad[0];
+	int right = at_pad ? !strcmp(pin.pad, "right") : given && len == pin.len && !memcmp(given, pin.pin, len);
+	if (unread)
 		rv = CKR_DEVICE_ERROR;
 	else if (!pin.set)
 		rv = CKR_USER_PIN_NOT_INITIALIZED;
 	else if (pin.left == 0)
 		rv = CKR_PIN_LOCKED;
+	else if (at_pad && !strcmp(pin.pad, "cancel"))
+		rv = CKR_FUNCTION_CANCELED;
 	else if (!given && len > 0)
 		rv = CKR_ARGUMENTS_BAD;
-	else if (len < pin.min || len > pin.max || len == 0)
+	else if (!at_pad && (len < pin.min || len > pin.max || len == 0))
 		rv = CKR_PIN_LEN_RANGE;
 	else if (pin_write_tries(s, pin.left - 1))
 		rv = CKR_DEVICE_ERROR;
-	else if (len != pin.len || memcmp(given, pin.pin, len))
+	else if (!right)
 		rv = pin.left == 1 ? CKR_PIN_LOCKED : CKR_PIN_INCORRECT;
 	else if (pin_write_tries(s, pin.tries))
 		rv = CKR_DEVICE_ERROR;

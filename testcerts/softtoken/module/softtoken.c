@@ -104,13 +104,13 @@ CK_RV C_Finalize(CK_VOID_PTR reserved)
 		return CKR_CRYPTOKI_NOT_INITIALIZED;
 	}
 	initialized = 0;
-	os_wake();
-	while (waiting > 0) /* so that the library can be unloaded afterwards */
-		os_wait(100);
 	sessions_forget(NULL);
 	for (int i = 0; i < nslots; i++)
 		slot_unload(&slots[i]);
 	nslots = 0;
+	os_wake();
+	while (waiting > 0) /* so that the library can be unloaded afterwards */
+		os_wait(100);
 	os_unlock();
 	return CKR_OK;
 }

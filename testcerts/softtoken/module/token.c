@@ -84,6 +84,17 @@ int pin_read(const slot *s, pin_state *p)
 		return 0;
 	if (slot_text(s, "pin", text) || text_field(text, "pin", p->pin, sizeof p->pin))
 		return -1;
+	if (slot_path(path, s, "pad"))
+		return -1;
+	if (os_exists(path)) {
+		char word[MAX_TEXT];
+		if (slot_text(s, "pad", word))
+			return -1;
+		word[strcspn(word, "\r\n")] = 0;
+		if (strcmp(word, "right") && strcmp(word, "wrong") && strcmp(word, "cancel"))
+			return -1;
+		strcpy(p->pad, word);
+	}
 	p->set = 1;
 	p->len = strlen(p->pin);
 	p->min = number(text, "min", 4);
@@ -113,9 +124,10 @@ CK_FLAGS pin_flags(const pin_state *p)
 {
 	if (!p->set)
 		return 0;
+	CK_FLAGS f = CKF_USER_PIN_INITIALIZED | (p->pad[0] ? CKF_PROTECTED_AUTHENTICATION_PATH : 0);
 	if (p->left == 0)
-		return CKF_USER_PIN_INITIALIZED | CKF_USER_PIN_LOCKED;
-	return CKF_USER_PIN_INITIALIZED | (p->left < p->tries ? CKF_USER_PIN_COUNT_LOW : 0) |
+		return f | CKF_USER_PIN_LOCKED;
+	return f | (p->left < p->tries ? CKF_USER_PIN_COUNT_LOW : 0) |
 		(p->left == 1 ? CKF_USER_PIN_FINAL_TRY : 0);
 }
 

@@ -3,6 +3,7 @@
  *   READER/token     label=, serial=, manufacturer=, model=  (UTF-8, a line each)
  *   READER/pin       pin=, min=, max= (lengths in bytes), tries= (of a fresh PIN)
  *   READER/tries     attempts left; absent: all of them
+ *   READER/pad       right, wrong or cancel: the reader has a PIN pad, and this is what is done at it
  *   READER/absent    exists while the token is out of its reader
  *   READER/inserted  any text; another text means that the token was out in between
  *   READER/fault     what C_Sign does wrong, see fault.c
@@ -65,6 +66,7 @@ typedef struct {
 	char pin[MAX_PIN];
 	size_t len, min, max;
 	unsigned tries, left;
+	char pad[8]; /* what is done at the reader's PIN pad; empty: it has none */
 } pin_state;
 
 /* READER/NAME; -1 if it is too long. */

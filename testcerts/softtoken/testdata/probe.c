@@ -167,7 +167,7 @@ int main(void)
 			CK_TOKEN_INFO i;
 			memset(&i, 0, sizeof i);
 			rv = f->C_GetTokenInfo(a, &i);
-			printf("%lx %lx %lu %lu %.32s\n", rv, i.flags & 0xff0008, i.ulMinPinLen, i.ulMaxPinLen, i.label);
+			printf("%lx %lx %lu %lu %.32s\n", rv, i.flags & 0xff0108, i.ulMinPinLen, i.ulMaxPinLen, i.label);
 		} else if (!strcmp(cmd, "open") && sscanf(arg, "%lu", &a) == 1) {
 			CK_SESSION_HANDLE s = 0;
 			rv = f->C_OpenSession(a, CKF_SERIAL_SESSION, NULL, NULL, &s);
