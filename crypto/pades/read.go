@@ -186,8 +186,8 @@ func derLength(b []byte) (int, bool) {
 	return 2 + k + n, n >= 0 && 2+k+n <= len(b)
 }
 
-// byteRange checks rule P-07: [0 a b c] where a is the offset of Contents'
-// "<", b the one after its ">", and b+c the end of the file when it was
+// byteRange checks rule P-07: [0 a b c] where a is the offset of the "<" of
+// Contents, b the one after its ">", and b+c the end of the file when it was
 // signed.
 func (r *reader) byteRange() error {
 	v, err := r.get("ByteRange")
@@ -230,10 +230,14 @@ func (r *reader) byteRange() error {
 		wrong("Contents is not a hexadecimal string in the signature dictionary")
 	case br[0] != 0:
 		wrong("it begins at %d", br[0])
-	case br[1] != hole.Pos || br[2] != hole.End():
-		wrong("it leaves out %d to %d, Contents is %d to %d", br[1], br[2], hole.Pos, hole.End())
 	case br[2]+br[3] > r.d.size:
 		wrong("it ends at %d of %d", br[2]+br[3], r.d.size)
+	case br[1] == hole.Pos+1 && br[2] == hole.End()-1:
+		// Some writers sign the brackets too: nothing more is left out.
+		r.violation("P-07", "the brackets of Contents are signed too")
+		r.out.CoversWholeFile = br[2]+br[3] == r.d.size
+	case br[1] != hole.Pos || br[2] != hole.End():
+		wrong("it leaves out %d to %d, Contents is %d to %d", br[1], br[2], hole.Pos, hole.End())
 	default:
 		r.out.CoversWholeFile = br[2]+br[3] == r.d.size
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
@@ -69,11 +70,25 @@ func inPDF(ctx context.Context, r io.ReaderAt, p *pades.Signature, o Options) (S
 		return s, err
 	}
 	s = judge(sd, sd.SignerInfos[0], cades.PAdES, sums, o)
+	if p.Reason != "" && states(sd.SignerInfos[0]) {
+		s.Violations = append(s.Violations, cades.Violation{ID: "P-06", Reason: "Reason stands beside a commitment or a policy"})
+	}
 	if sd.Content != nil { // what it signs is not the document
 		s.Intact = false
 		s.fail(TotalFailed, FormatFailure, "the signature carries a content of its own")
 	}
 	return s.of(p), nil
+}
+
+// states reports whether the CMS says why it was made: commitment-type-indication
+// or signature-policy-identifier (RFC 5126, sections 5.11.1 and 5.8.1).
+func states(si *cms.SignerInfo) bool {
+	for _, last := range []int{15, 16} {
+		if len(cms.Find(si.SignedAttrs, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 2, last})) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // of adds what the PDF says of the signature.
