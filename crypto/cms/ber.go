@@ -143,46 +143,62 @@ func toDER(el []byte) (der []byte, changed bool, err error) {
 	if err != nil || ok {
 		return el, false, err
 	}
-	der, err = normalise(el, 0)
+	der, _, err = normalise(el, 0)
 	return der, true, err
 }
 
-func normalise(el []byte, depth int) ([]byte, error) {
+// normalise reads the element at the start of b in one pass and returns it in
+// DER, with what follows it.
+func normalise(b []byte, depth int) (der, rest []byte, err error) {
 	if depth >= MaxDepth {
-		return nil, fmt.Errorf("%w: nested deeper than %d", ErrMalformed, MaxDepth)
+		return nil, nil, fmt.Errorf("%w: nested deeper than %d", ErrMalformed, MaxDepth)
 	}
-	h, in, err := body(el)
+	h, err := readHeader(b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	in := b[h.size:]
+	if h.length >= 0 {
+		if h.length > int64(len(in)) {
+			return nil, nil, fmt.Errorf("%w: element longer than what holds it", ErrMalformed)
+		}
+		in, rest = in[:h.length], in[h.length:]
 	}
 	if !h.constructed() {
-		return tlv(h.tag, in), nil
+		if h.short {
+			return b[:len(b)-len(rest)], rest, nil
+		}
+		return tlv(h.tag, in), rest, nil
 	}
 	tag := h.tag
 	if tag == tagOctetsBER {
 		tag = tagOctets
 	} else if tag&0xc0 == 0 && tag != tagSequence && tag != tagSet {
-		return nil, fmt.Errorf("%w: constructed element of universal tag %d", ErrUnsupported, tag&0x1f)
+		return nil, nil, fmt.Errorf("%w: constructed element of universal tag %d", ErrUnsupported, tag&0x1f)
 	}
 	var out []byte
-	for len(in) > 0 {
-		var child []byte
-		if child, in, err = element(in, depth+1); err != nil {
-			return nil, err
+	for {
+		if h.length >= 0 && len(in) == 0 {
+			break
 		}
-		if child, err = normalise(child, depth+1); err != nil {
-			return nil, err
+		if h.length < 0 && len(in) >= 2 && in[0] == tagEOC && in[1] == 0 {
+			rest = in[2:]
+			break
+		}
+		var child []byte
+		if child, in, err = normalise(in, depth+1); err != nil {
+			return nil, nil, err
 		}
 		if tag == tagOctets {
-			ch, b, err := body(child)
+			ch, piece, err := body(child)
 			if err != nil || ch.tag != tagOctets {
-				return nil, fmt.Errorf("%w: piece of an OCTET STRING", ErrMalformed)
+				return nil, nil, fmt.Errorf("%w: piece of an OCTET STRING", ErrMalformed)
 			}
-			child = b
+			child = piece
 		}
 		out = append(out, child...)
 	}
-	return tlv(tag, out), nil
+	return tlv(tag, out), rest, nil
 }
 
 // tlv encodes one element in DER.

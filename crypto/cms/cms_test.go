@@ -273,6 +273,18 @@ func TestHugeStructureIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, cms.ErrMalformed)
 }
 
+// Nested indefinite lengths cost no more than their size.
+func TestDeepBERIsQuick(t *testing.T) {
+	const deep = 50
+	nest := slices.Concat(bytes.Repeat([]byte{0x30, 0x80}, deep), bytes.Repeat([]byte{0, 0}, deep))
+	in := slices.Concat([]byte{0x30, 0x80}, oidSigned, []byte{0xa0, 0x80, 0x30, 0x80}, version1, el(0x31), el(0x30, oidData),
+		[]byte{0x31, 0x80, 0x30, 0x80}, bytes.Repeat(nest, 8<<20/len(nest)), make([]byte, 10))
+	begin := time.Now()
+	_, err := cms.Parse(in)
+	require.ErrorIs(t, err, cms.ErrMalformed)
+	assert.Less(t, time.Since(begin), 10*time.Second)
+}
+
 // zeros is a file of these bytes and zeros for ever after.
 type zeros []byte
 
