@@ -113,8 +113,8 @@ func serve(ctx context.Context, s *stage.Stage, o options, out io.Writer) error 
 
 // auto plays the director: one PDF and one text file.
 func auto(ctx context.Context, s *stage.Stage, o options, out io.Writer) error {
-	shots := filepath.Join(s.Dir, "pictures")
-	if err := os.MkdirAll(shots, 0o700); err != nil {
+	shots, signed := filepath.Join(s.Dir, "pictures"), filepath.Join(s.Dir, "signed")
+	if err := errors.Join(os.MkdirAll(shots, 0o700), os.MkdirAll(signed, 0o700)); err != nil {
 		return err
 	}
 	r, err := robot.New(ctx, robot.Options{Dir: shots, Prompts: s.Prompts, Visible: o.Visible})
@@ -130,12 +130,12 @@ func auto(ctx context.Context, s *stage.Stage, o options, out io.Writer) error {
 		if err := r.SignDeal(deal, s.PIN, stage.DirectorName, "signed"); err != nil {
 			return err
 		}
-		files, err := s.CRM.SignedFiles(ctx, deal)
+		files, err := s.CRM.SignedFiles(ctx, deal, signed)
 		if err != nil {
 			return err
 		}
 		for _, f := range files {
-			fmt.Fprintf(out, "%s: %s by %s\n  original %s\n  signed   %s\n", f.Name, f.Verdict, f.Signer, f.Original, f.Path)
+			fmt.Fprintf(out, "  %s, signed by %s\n  %s\n", f.Verdict, f.Signer, f.Path)
 		}
 	}
 	return nil

@@ -186,7 +186,10 @@ func (s *Server) verified(ctx context.Context, p *posted, m *metadata, file []by
 }
 
 func signedName(d *Document, p Party) string {
-	if d.Format == formatPAdES {
+	switch {
+	case d.Format == formatPAdES && p == Theirs:
+		return strings.TrimSuffix(d.Name, ".pdf") + "-signed-by-both.pdf"
+	case d.Format == formatPAdES:
 		return strings.TrimSuffix(d.Name, ".pdf") + "-signed.pdf"
 	}
 	return d.Name + "." + string(p) + ".p7s"

@@ -54,6 +54,8 @@ type Config struct {
 	Bearers time.Duration
 	// Tools are the demo's helpers for its soft token, nil for none.
 	Tools Tools
+	// Wrap, if set, stands before everything: trials let it hold deliveries up.
+	Wrap func(http.Handler) http.Handler
 	// Now is the clock.
 	Now func() time.Time
 	Log *slog.Logger
@@ -115,6 +117,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("making the deals: %w", err), s.store.Close())
 	}
 	s.handler = s.routes()
+	if cfg.Wrap != nil {
+		s.handler = cfg.Wrap(s.handler)
+	}
 	return s, nil
 }
 

@@ -2,24 +2,30 @@ package crm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+
+	"tanba/crypto/verify"
 )
 
 // A SignedFile is a signature that the CRM holds, verified anew.
 type SignedFile struct {
 	Document, Name string
 	Party          Party
-	// Original and Path are the files: what was to be signed at first, and the
-	// signed PDF or the CMS.
+	// Original and Path are the files, written into the folder that was asked
+	// for: what was to be signed at first, and the signed PDF or the CMS.
 	Original, Path string
 	// Verdict is in the words of ETSI EN 319 102-1, Signer the certificate's
 	// name.
 	Verdict, Signer string
 }
 
-// SignedFiles lists a deal's signatures and verifies each again from the disk.
-// The error is for a deal without one, or for one that does not verify.
-func (s *Server) SignedFiles(ctx context.Context, deal string) ([]SignedFile, error) {
+// SignedFiles verifies a deal's signatures again from the disk and writes their
+// files into dir under the documents' names. The error is for a deal without a
+// signature, or for one that does not verify.
+func (s *Server) SignedFiles(ctx context.Context, deal, dir string) ([]SignedFile, error) {
 	d, err := read[Deal](s.store, bucketDeals, deal)
 	if err != nil {
 		return nil, err
@@ -40,10 +46,15 @@ func (s *Server) SignedFiles(ctx context.Context, deal string) ([]SignedFile, er
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", sig.Name, err)
 			}
-			out = append(out, SignedFile{
-				Document: doc.ID, Name: sig.Name, Party: sig.Party, Original: s.files.Path(doc.Original), Path: s.files.Path(sig.File),
-				Verdict: "TOTAL-PASSED", Signer: signer.Profile.Name,
-			})
+			f := SignedFile{
+				Document: doc.ID, Name: sig.Name, Party: sig.Party, Verdict: string(verify.TotalPassed), Signer: signer.Profile.Name,
+				Original: filepath.Join(dir, doc.Name), Path: filepath.Join(dir, sig.Name),
+			}
+			first, err := s.files.Get(doc.Original)
+			if err = errors.Join(err, os.WriteFile(f.Original, first, 0o600), os.WriteFile(f.Path, file, 0o600)); err != nil {
+				return nil, err
+			}
+			out = append(out, f)
 			if doc.Format == formatPAdES {
 				base = sig.File
 			}

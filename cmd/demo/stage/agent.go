@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -145,11 +147,15 @@ func (a *Agent) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// build compiles tanba and tokenhost side by side into dir.
-func build(ctx context.Context, root, dir string) error {
+// Build compiles tanba and tokenhost side by side into dir, which exists. The
+// working directory must be inside Tanba's source tree.
+func Build(ctx context.Context, dir string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
 	for name, cgo := range map[string]string{"tanba": "0", "tokenhost": "1"} {
-		out := filepath.Join(dir, name+exeSuffix)
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", out, "./cmd/"+name)
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, name+exeSuffix), "./cmd/"+name)
 		cmd.Dir = root
 		cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
 		if text, err := cmd.CombinedOutput(); err != nil {
@@ -157,6 +163,24 @@ func build(ctx context.Context, root, dir string) error {
 		}
 	}
 	return nil
+}
+
+// FreePorts finds n ports in a row on which nothing listens, for an agent
+// beside others.
+func FreePorts(n int) (first, last int, err error) {
+	for first = 21000 + os.Getpid()%500*20; first < 60000; first += n {
+		free := true
+		for p := first; p < first+n && free; p++ {
+			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
+			if free = err == nil; free {
+				_ = l.Close()
+			}
+		}
+		if free {
+			return first, first + n - 1, nil
+		}
+	}
+	return 0, 0, errors.New("no free ports")
 }
 
 // moduleRoot finds the folder of go.mod from the working directory up.

@@ -5,11 +5,13 @@ package stage
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +53,11 @@ type Options struct {
 	// Bearers and FrameAncestors are the CRM's.
 	Bearers        time.Duration
 	FrameAncestors []string
+	// Wrap, if set, stands before the CRM.
+	Wrap func(http.Handler) http.Handler
+	// TLS serves the CRM over https as https://localhost:PORT, with a
+	// certificate of the demo's PKI that the agent is told to trust.
+	TLS bool
 	// Now is the clock.
 	Now func() time.Time
 	Log *slog.Logger
@@ -72,7 +79,6 @@ type Stage struct {
 	People []crm.Person
 
 	opts   Options
-	root   string
 	served chan error
 	stop   context.CancelFunc
 }
@@ -83,6 +89,7 @@ const (
 	openersDir = "openers"
 	tokenDir   = "tokens"
 	crmDir     = "crm"
+	pkiDir     = "pki" // root.pem and ca.pem, for those who check signatures with other programs
 	configFile = "tanba.toml"
 	promptFile = "prompts"
 )
@@ -102,11 +109,7 @@ func Start(ctx context.Context, opts Options) (*Stage, error) {
 	if opts.Say == nil {
 		opts.Say = io.Discard
 	}
-	root, err := moduleRoot()
-	if err != nil {
-		return nil, err
-	}
-	s := &Stage{Dir: opts.Dir, PIN: demoPIN, opts: opts, root: root}
+	s := &Stage{Dir: opts.Dir, PIN: demoPIN, opts: opts}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -114,7 +117,7 @@ func Start(ctx context.Context, opts Options) (*Stage, error) {
 }
 
 func (s *Stage) start(ctx context.Context) error {
-	for _, d := range []string{binDir, openersDir, tokenDir, crmDir, "home", "config", "data", "state", "cache", "run"} {
+	for _, d := range []string{binDir, openersDir, tokenDir, crmDir, pkiDir, "home", "config", "data", "state", "cache", "run"} {
 		if err := os.MkdirAll(filepath.Join(s.Dir, d), 0o700); err != nil {
 			return err
 		}
@@ -123,7 +126,7 @@ func (s *Stage) start(ctx context.Context) error {
 	if bin == "" {
 		bin = filepath.Join(s.Dir, binDir)
 		s.say("building tanba and tokenhost")
-		if err := build(ctx, s.root, bin); err != nil {
+		if err := Build(ctx, bin); err != nil {
 			return err
 		}
 	}
@@ -131,6 +134,11 @@ func (s *Stage) start(ctx context.Context) error {
 	var err error
 	if s.PKI, err = testcerts.New(testcerts.Options{Now: s.opts.Now(), Name: "TANBA DEMO"}); err != nil {
 		return fmt.Errorf("making certificates: %w", err)
+	}
+	for name, a := range map[string]*testcerts.Authority{"root.pem": s.PKI.Root, "ca.pem": s.PKI.CA} {
+		if err := os.WriteFile(filepath.Join(s.Dir, pkiDir, name), []byte(a.Certificate.PEM()), 0o600); err != nil {
+			return err
+		}
 	}
 	if s.Tokens, err = newTokens(filepath.Join(s.Dir, tokenDir), s.PKI); err != nil {
 		return err
@@ -164,10 +172,19 @@ func (s *Stage) startCRM(ctx context.Context) error {
 		return err
 	}
 	s.URL = "http://" + l.Addr().String()
+	if s.opts.TLS {
+		leaf, err := s.PKI.IssueTLS(testcerts.TLSSpec{})
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		s.URL = "https://localhost:" + port
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}, MinVersion: tls.VersionTLS12})
+	}
 	s.CRM, err = crm.New(crm.Config{
 		Dir: filepath.Join(s.Dir, crmDir), Origin: s.URL, Roots: []*cert.Certificate{s.PKI.Root.Certificate}, Issuers: []*cert.Certificate{s.PKI.CA.Certificate}, People: s.People, Client: js.Module,
 		FirstPort: s.opts.FirstPort, LastPort: s.opts.LastPort, FrameAncestors: s.opts.FrameAncestors, Bearers: s.opts.Bearers,
-		Tools: s.Tokens, Now: s.opts.Now, Log: s.opts.Log,
+		Wrap: s.opts.Wrap, Tools: s.Tokens, Now: s.opts.Now, Log: s.opts.Log,
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())
@@ -181,7 +198,8 @@ func (s *Stage) startCRM(ctx context.Context) error {
 // settings is the agent's config file. The keys are agent/policy's.
 type settings struct {
 	Language    string   `toml:"language,omitempty"`
-	HTTPOrigins []string `toml:"http_origins"`
+	HTTPOrigins []string `toml:"http_origins,omitempty"`
+	ExtraRoots  []string `toml:"extra_roots,omitempty"`
 	Modules     []string `toml:"modules"`
 	FindModules bool     `toml:"find_modules"`
 	PortFirst   int      `toml:"port_first"`
@@ -192,10 +210,15 @@ type settings struct {
 var isolated = []string{"HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"}
 
 func (s *Stage) startAgent(ctx context.Context, bin string) error {
-	text, err := toml.Marshal(settings{
-		Language: s.opts.Language, HTTPOrigins: []string{s.URL}, Modules: []string{s.Tokens.Library},
-		PortFirst: s.opts.FirstPort, PortLast: s.opts.LastPort,
-	})
+	set := settings{
+		Language: s.opts.Language, Modules: []string{s.Tokens.Library}, PortFirst: s.opts.FirstPort, PortLast: s.opts.LastPort,
+	}
+	if s.opts.TLS {
+		set.ExtraRoots = []string{filepath.Join(s.Dir, pkiDir, "root.pem")}
+	} else {
+		set.HTTPOrigins = []string{s.URL}
+	}
+	text, err := toml.Marshal(set)
 	if err != nil {
 		return err
 	}
