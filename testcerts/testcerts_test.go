@@ -109,6 +109,8 @@ func TestProfile(t *testing.T) {
 			assert.True(t, e.Critical, "key usage")
 		}
 	}
+	policies := func(l *testcerts.Leaf) string { return l.Certificate.X509.Policies[0].String() }
+	assert.Equal(t, "1.2.398.3.3.2.1", policies(l), "signatures of a legal entity")
 	// NCA RK's order of attributes.
 	var order []string
 	for _, a := range l.Certificate.X509.Subject.Names {
@@ -125,6 +127,7 @@ func TestProfile(t *testing.T) {
 	}
 	l, err = p.Issue(testcerts.LeafSpec{Name: "ИВАНОВ ИВАН", IIN: "900101300123"})
 	require.NoError(t, err)
+	assert.Equal(t, "1.2.398.3.3.2.3", policies(l), "signatures of an individual")
 	assert.Equal(t, "individual", l.Certificate.Profile.Role)
 	assert.Empty(t, l.Certificate.Profile.BIN)
 }

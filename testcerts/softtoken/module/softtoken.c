@@ -319,7 +319,6 @@ CK_RV C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID *id, CK_VOID_PTR reserved)
 	return rv;
 }
 
-/* The function list, and what a token of this kind does not do. */
 #define ENTRY(name, args) name,
 static CK_FUNCTION_LIST functions = { { 2, 40 }, CK_FUNCTIONS(ENTRY) };
 
