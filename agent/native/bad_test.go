@@ -59,7 +59,7 @@ func TestBadMessages(t *testing.T) {
 		{"job with a space", job1(`"job":"a b",`), codeParams, "job"},
 		{"empty job", job1(`"job":"",`), codeParams, "job"},
 		{"long job", job1(`"job":"` + strings.Repeat("a", 65) + `",`), codeParams, "job"},
-		{"unknown key in sign", job1(`"job":"j","pin":"1234",`), codeParams, ""},
+		{"unknown key in sign", job1(`"job":"j","pin":"1234",`), codeParams, "params"},
 		{"title as number", job1(`"job":"j","title":1,`), codeParams, "title"},
 		{"unknown filter", job1(`"job":"j","filter":{"oid":"1.2"},`), job.CodeUnknownFilter, "filter"},
 		{"filter of another kind", job1(`"job":"j","filter":{"roles":"head"},`), job.CodeUnknownFilter, "filter.roles"},
@@ -103,7 +103,7 @@ func TestBadMessages(t *testing.T) {
 		{"upload of less than nothing", `{"jsonrpc":"2.0","id":1,"method":"upload","params":{"size":-1}}`, codeParams, "size"},
 		{"upload of too much to count", `{"jsonrpc":"2.0","id":1,"method":"upload","params":{"size":9007199254740992}}`, codeParams, "size"},
 		{"state of no job", `{"jsonrpc":"2.0","id":1,"method":"state","params":{}}`, codeParams, "job"},
-		{"state with more", `{"jsonrpc":"2.0","id":1,"method":"state","params":{"job":"j","origin":"https://other.example"}}`, codeParams, ""},
+		{"state with more", `{"jsonrpc":"2.0","id":1,"method":"state","params":{"job":"j","origin":"https://other.example"}}`, codeParams, "params"},
 		{"deliver of nothing", `{"jsonrpc":"2.0","id":1,"method":"deliver","params":{"job":"j"}}`, codeParams, "delivery"},
 		{"cancel of a strange job", `{"jsonrpc":"2.0","id":1,"method":"cancel","params":{"job":"../j"}}`, codeParams, "job"},
 	} {

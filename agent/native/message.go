@@ -2,6 +2,7 @@ package native
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -171,7 +172,7 @@ func (f *fields) end() *problem {
 	if f.err == nil {
 		for _, k := range f.v.keys {
 			if !slices.Contains(f.used, k) {
-				return wrong(f.at)
+				return wrong(cmp.Or(f.at, "params"))
 			}
 		}
 	}

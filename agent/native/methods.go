@@ -187,9 +187,5 @@ func (k *socket) cancelJob(req request, f *fields) *problem {
 	if err := f.end(); err != nil {
 		return err
 	}
-	if err := k.s.cancelJob(k.origin, id); err != nil {
-		return err
-	}
-	k.answer(req.id, struct{}{}, nil)
-	return nil
+	return k.s.cancelJob(k.origin, id, func() { k.answer(req.id, struct{}{}, nil) })
 }

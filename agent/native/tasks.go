@@ -179,8 +179,9 @@ func fingerprint(p *signParams, sums map[int][]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// cancelJob closes the prompt of a job.
-func (s *Server) cancelJob(origin, id string) *problem {
+// cancelJob closes the prompt of a job. first is called before, so that its
+// answer comes before the one of sign.
+func (s *Server) cancelJob(origin, id string, first func()) *problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tasks[jobKey(origin, id)]
@@ -190,6 +191,7 @@ func (s *Server) cancelJob(origin, id string) *problem {
 	case t.approved:
 		return fail(job.CodeRunning)
 	}
+	first()
 	t.cancelled = true
 	t.cancel()
 	return nil
