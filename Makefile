@@ -32,7 +32,7 @@ lint:
 	CGO_ENABLED=0 GOOS=darwin $(STATICCHECK) ./...
 
 bench:
-	go run ./cmd/bench
+	TANBA_BENCH=1 go test -count=1 -timeout 30m -run TestBench -v ./cmd/bench
 
 # What the tests and the demo need from Debian; installed when it is missing and we may.
 .PHONY: deps deps-demo
