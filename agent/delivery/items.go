@@ -144,8 +144,10 @@ func (o *Outbox) Drop(ctx context.Context, id string) error {
 		it.st.State, it.st.Code = job.Dead, job.CodeCancelled
 	}
 	it.st.Dropped, it.st.At = true, o.cfg.Now().UTC()
+	it.job.expectOpened()
 	o.save(it)
 	o.notify()
+	poke(o.wake)
 	o.mu.Unlock()
 	return o.flush(ctx)
 }

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -121,6 +122,9 @@ func (o *Outbox) target(origin string) *targetState {
 // attempt delivers one item and enters how it ended.
 func (o *Outbox) attempt(ctx context.Context, it *item, t *targetState, d delivery) {
 	out := o.deliver(ctx, d)
+	if d.rec.Size > maxBodies/2 {
+		debug.FreeOSMemory() // or an idle agent keeps the document's room for minutes
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.cfg.Now().UTC()

@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -37,7 +38,7 @@ func parseTarget(raw string) (*url.URL, string, error) {
 		return nil, "", errors.New("unsupported target: neither https nor http")
 	case u.User != nil:
 		return nil, "", errors.New("invalid target: has user information")
-	case u.Opaque != "" || host == "" || strings.Contains(host, "%") || strings.HasSuffix(u.Host, ":"):
+	case u.Opaque != "" || !properHost(host) || strings.HasSuffix(u.Host, ":"):
 		return nil, "", errors.New("malformed target: no proper host")
 	}
 	if port != "" {
@@ -54,6 +55,16 @@ func parseTarget(raw string) (*url.URL, string, error) {
 		origin += ":" + port
 	}
 	return u, origin, nil
+}
+
+// properHost says whether host, in lower case, is a name or an address without
+// a zone.
+func properHost(host string) bool {
+	if strings.Contains(host, ":") {
+		a, err := netip.ParseAddr(host)
+		return err == nil && a.Zone() == ""
+	}
+	return host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-._") == ""
 }
 
 // checkTarget says whether bytes of the site with this origin may go to, or
