@@ -19,8 +19,8 @@ var ErrUnfit = errors.New("certificate does not fit the request")
 const (
 	// approvalLife is how long an approval may wait for its signatures to begin.
 	approvalLife = 2 * time.Minute
-	// answerWait is how long Run waits for deliveries before it answers the page.
-	answerWait = 30 * time.Second
+	// AnswerWait is how long Run waits for deliveries before it answers the page.
+	AnswerWait = 30 * time.Second
 	// commitEvery and commitAfter group signed documents into one fsync.
 	commitEvery = 64
 	commitAfter = 500 * time.Millisecond
@@ -394,7 +394,7 @@ func tokenCode(err error) Code {
 // what ended here.
 func (r *Runner) receipt(ctx context.Context, req Request, ended map[string]DocumentReceipt) (Receipt, error) {
 	r.observe(req, StepDelivering, 0, len(req.Documents))
-	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	ctx, cancel := context.WithTimeout(ctx, AnswerWait)
 	defer cancel()
 	kept, err := r.Outbox.Await(ctx, req.Origin, req.ID)
 	if err != nil && len(ended) < len(req.Documents) {
