@@ -21,6 +21,9 @@ import (
 // memory. The error is for a file that cannot be read as signatures at all
 // (cms.ErrMalformed, cms.ErrUnsupported), a read that fails, or ctx.
 func CMS(ctx context.Context, sig io.ReaderAt, size int64, content io.Reader, o Options) (*Report, error) {
+	if o.At.IsZero() {
+		return nil, errors.New("invalid options: no time of validation")
+	}
 	sd, err := open(sig, size)
 	if err != nil {
 		return nil, err

@@ -335,4 +335,6 @@ func TestCancelled(t *testing.T) {
 	cancel()
 	_, err := verify.Bytes(ctx, sign(t, newLeaf(t, testcerts.P256), sigalg.ECDSAP256SHA256, nil), strings.NewReader(""), trusting())
 	require.ErrorIs(t, err, context.Canceled)
+	_, err = verify.Bytes(t.Context(), sign(t, newLeaf(t, testcerts.P256), sigalg.ECDSAP256SHA256, nil), strings.NewReader(""), verify.Options{})
+	require.Error(t, err, "no time")
 }
