@@ -33,6 +33,9 @@ type Config struct {
 	// Lang is the signer's language when a prompt opens.
 	Lang   func() text.Lang
 	Limits policy.Limits
+	// PINEntry is the policy's: unless it is "page" or empty, only tokens whose
+	// PIN is typed on the reader can be chosen.
+	PINEntry string
 	// Changed is told, if set, the number of prompts that wait for the signer
 	// each time it changes. It must not block.
 	Changed func(waiting int)

@@ -106,7 +106,7 @@ func (p *prompt) agree(body []byte) error {
 		seen = append(seen, job.Seen{Document: d.ID, SHA256: d.SHA256})
 	}
 	t, id, ok := p.identity(in.Identity)
-	if !ok || p.q.Fit(id) != "" {
+	if !ok || p.fit(t, id) != "" {
 		return refusedIdentity
 	}
 	switch p.pinState(t) {
@@ -132,6 +132,20 @@ func (p *prompt) identity(id string) (tokens.Token, tokens.Identity, bool) {
 	return tokens.Token{}, tokens.Identity{}, false
 }
 
+// pinElsewhere is a misfit of ours: the PIN may not be typed in the page.
+const pinElsewhere = job.Misfit("pin_elsewhere")
+
+// fit says why an identity cannot be chosen here, empty if it can.
+func (p *prompt) fit(t tokens.Token, id tokens.Identity) job.Misfit {
+	if m := p.q.Fit(id); m != "" {
+		return m
+	}
+	if e := p.a.cfg.PINEntry; e != "" && e != "page" && !t.ProtectedPath {
+		return pinElsewhere
+	}
+	return ""
+}
+
 func (p *prompt) pinState(t tokens.Token) tokens.PINState {
 	if s, ok := p.pins[t.ID]; ok {
 		return s
@@ -149,6 +163,7 @@ func (p *prompt) unlock(ctx context.Context, pin tokens.PIN, pad bool) (any, *jo
 		return nil, nil, refusedNoAsk
 	}
 	p.change(func(s *stateView) { s.Phase, s.Problem = "unlocking", "" })
+	p.tried++
 	err := p.q.Unlock(ctx, ask.identity, pin)
 	if err == nil {
 		return map[string]bool{"unlocked": true}, &job.Answer{Approved: ask.seen}, nil

@@ -103,6 +103,9 @@ func newAsk(documents int, list ...tokens.Token) *fakeAsk {
 	names := []string{"Договор поставки № 41.pdf", "Спецификация № 7.pdf", "Счёт на оплату 118.pdf", "Акт сверки, III квартал.pdf"}
 	for i := range documents {
 		body := pdf(fmt.Sprintf("Document %d", i+1))
+		if i == 0 {
+			body = append(body, bytes.Repeat([]byte("% padding\n"), 24_800)...)
+		}
 		name := names[i%len(names)]
 		if i >= len(names) {
 			name = fmt.Sprintf("Приложение %d к договору № 41.pdf", i-3)

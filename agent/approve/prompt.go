@@ -35,6 +35,7 @@ type prompt struct {
 	// Only the loop uses these.
 	list    []tokens.Token
 	pins    map[string]tokens.PINState // what a refused PIN told, by Token.ID
+	tried   int                        // PINs offered
 	focused time.Time                  // since when the page has been before the signer; zero: it is not
 	pending *pending
 	until   time.Time // when the prompt times out
@@ -137,7 +138,10 @@ func (p *prompt) loop(ctx context.Context) (job.Answer, error) {
 	defer p.timer.Stop()
 	listed := make(chan listing, 1)
 	listing, again := true, false
-	list := func() { p.help(func() { listed <- p.read(ctx) }) }
+	list := func() {
+		tried := p.tried
+		p.help(func() { listed <- p.read(ctx, tried) })
+	}
 	list()
 	for {
 		select {
@@ -158,7 +162,6 @@ func (p *prompt) loop(ctx context.Context) (job.Answer, error) {
 			}
 			p.refresh()
 		case <-changes:
-			clear(p.pins)
 			if again = listing; !listing {
 				listing = true
 				list()
@@ -191,22 +194,26 @@ func (p *prompt) help(f func()) {
 }
 
 type listing struct {
-	list []tokens.Token
-	err  error
+	list  []tokens.Token
+	err   error
+	tried int // PINs offered before it began
 }
 
-func (p *prompt) read(ctx context.Context) listing {
+func (p *prompt) read(ctx context.Context, tried int) listing {
 	list, err := p.q.Tokens(ctx)
 	if err != nil && ctx.Err() == nil {
 		p.a.cfg.Log.Warn("listing tokens for the prompt", "err", err)
 	}
-	return listing{list, err}
+	return listing{list, err, tried}
 }
 
 // use shows the tokens that were listed.
 func (p *prompt) use(l listing) {
 	if l.err == nil {
 		p.list = l.list
+	}
+	if l.err == nil && l.tried == p.tried {
+		clear(p.pins) // the tokens themselves tell
 	}
 	p.pending = nil
 	p.change(func(s *stateView) { s.Listed, s.Failed = true, l.err != nil })
@@ -216,7 +223,7 @@ func (p *prompt) use(l listing) {
 // refresh sends what depends on the tokens and the clock.
 func (p *prompt) refresh() {
 	now := p.a.cfg.Now()
-	view := viewTokens(p.list, p.pins, p.q.Fit, now)
+	view := viewTokens(p.list, p.pins, p.fit, now)
 	p.change(func(s *stateView) {
 		s.Tokens = view
 		s.Left = int(max(0, p.until.Sub(now)) / time.Second)

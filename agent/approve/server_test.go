@@ -159,6 +159,21 @@ func TestPad(t *testing.T) {
 	assert.Equal(t, []string{""}, f.offered())
 }
 
+func TestPINOnlyOnTheReader(t *testing.T) {
+	k := token(t, tokens.PINOK, director())
+	h, f := newHouse(t, func(c *Config) { c.PINEntry = "pad" }), newAsk(1, k)
+	f.unlock = func(string, string) error { return nil }
+	done := h.ask(t.Context(), f)
+	c := h.client()
+	armed(t, c)
+	assert.Equal(t, "identity", c.call("approve", approval(f)), "its PIN would be typed in the page")
+	k.ProtectedPath = true
+	f.plug(k)
+	listed(t, c, f)
+	assert.Empty(t, c.call("pad", struct{}{}))
+	require.NoError(t, wait(t, done).err)
+}
+
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []int

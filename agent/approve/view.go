@@ -151,7 +151,7 @@ type identityView struct {
 	Misfit       job.Misfit `json:"misfit"`
 }
 
-func viewTokens(list []tokens.Token, pins map[string]tokens.PINState, fit func(tokens.Identity) job.Misfit, now time.Time) []tokenView {
+func viewTokens(list []tokens.Token, pins map[string]tokens.PINState, fit func(tokens.Token, tokens.Identity) job.Misfit, now time.Time) []tokenView {
 	out := make([]tokenView, 0, len(list))
 	for _, t := range list {
 		v := tokenView{Label: clean(t.Label), Serial: tail(clean(t.Serial)), PIN: t.PIN, Pad: t.ProtectedPath, MinPIN: t.MinPIN, MaxPIN: t.MaxPIN,
@@ -160,7 +160,7 @@ func viewTokens(list []tokens.Token, pins map[string]tokens.PINState, fit func(t
 			v.PIN = p
 		}
 		for _, id := range t.Identities {
-			v.Identities = append(v.Identities, viewIdentity(id, fit(id), now))
+			v.Identities = append(v.Identities, viewIdentity(id, fit(t, id), now))
 		}
 		out = append(out, v)
 	}

@@ -27,7 +27,7 @@ func madeKeys() []string {
 	for _, r := range job.Reasons {
 		add("prompt.reason.", string(r))
 	}
-	for _, m := range []job.Misfit{job.OtherPerson, job.OtherOrganization, job.OtherCertificate, job.OtherRole, job.Unusable} {
+	for _, m := range []job.Misfit{job.OtherPerson, job.OtherOrganization, job.OtherCertificate, job.OtherRole, job.Unusable, pinElsewhere} {
 		add("prompt.misfit.", string(m))
 	}
 	for _, p := range []cert.Problem{cert.NotYetValid, cert.Expired, cert.NotForSigning, cert.UnknownKey} {

@@ -76,6 +76,7 @@ var promptWords = map[Key]words{
 	"prompt.misfit.not_yet_valid":      {"Мерзімі әлі басталған жоқ", "Срок действия ещё не начался", "Not valid yet"},
 	"prompt.misfit.expired":            {"Мерзімі аяқталған", "Срок действия истёк", "Expired"},
 	"prompt.misfit.not_for_signing":    {"Құжатқа қол қоюға арналмаған", "Не предназначен для подписи документов", "Not made for signing documents"},
+	"prompt.misfit.pin_elsewhere":      {"Бұл компьютерде PIN-кодты тек оқу құрылғысында теруге болады", "На этом компьютере PIN-код можно вводить только на считывателе", "On this computer a PIN may be typed on the reader only"},
 	"prompt.misfit.unknown_key":        {"Кілттің бұл түріне қолдау жоқ", "Ключи этого вида не поддерживаются", "Keys of this kind are not supported"},
 
 	"prompt.looking":        {"Токендер ізделуде", "Идёт поиск токенов", "Looking for tokens"},
