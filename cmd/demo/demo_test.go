@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -25,6 +26,11 @@ import (
 var binaries string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("the demo is not played in the quick part")
+		return
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "tanba-demo-test-")
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,6 +173,8 @@ func (s *Server) verified(ctx context.Context, p *posted, m *metadata, file []by
 	switch {
 	case err != nil || len(stated) != 1 || stated[0].Fingerprint() != signer.Fingerprint() || m.Certificate.SHA256 != signer.Fingerprint():
 		return nil, refuse(http.StatusUnprocessableEntity, "the signer is not the certificate that the metadata names")
+	case p.job.Party == Ours && len(deal.Roles) > 0 && !slices.Contains(deal.Roles, signer.Profile.Role):
+		return nil, refuse(http.StatusUnprocessableEntity, "the signer's certificate does not have the role that this deal needs")
 	case person.IIN != "" && signer.Profile.IIN != person.IIN:
 		return nil, refuse(http.StatusUnprocessableEntity, "signed by another person than asked")
 	}

@@ -75,6 +75,9 @@ type dealView struct {
 	Job string
 }
 
+// Us is the company whose CRM this is.
+func (dealView) Us() string { return us }
+
 // Rows are the documents that are shown: of a long list the first ones.
 func (v dealView) Rows() []*Document { return v.Deal.Documents[:min(len(v.Deal.Documents), maxRows)] }
 

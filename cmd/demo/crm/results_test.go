@@ -254,6 +254,13 @@ func TestRefused(t *testing.T) {
 			f := b.sign(formatPAdES, doc, b.other)
 			return b.signed(p, d, f, b.meta(p, d, f, b.other))
 		}},
+		{"another role of the same person", "41", 422, func(b *bench, p signParams, d signDoc, _ []byte) *delivery {
+			l := b.issue(b.pki, testcerts.LeafSpec{Name: "ТЕСТОВ ДИРЕКТОР", IIN: directorIIN, BIN: "123456789013", Role: "employee"})
+			doc, err := b.crm.files.Get(Blob{SHA256: d.SHA256})
+			require.NoError(b.t, err)
+			f := b.sign(formatPAdES, doc, l)
+			return b.signed(p, d, f, b.meta(p, d, f, l))
+		}},
 		{"metadata names another certificate", "41", 422, func(b *bench, p signParams, d signDoc, f []byte) *delivery {
 			return b.signed(p, d, f, b.meta(p, d, f, b.other))
 		}},

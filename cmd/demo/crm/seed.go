@@ -66,7 +66,7 @@ func (s *Server) sampleDeals(now time.Time) ([]*Deal, error) {
 	}
 	lease := &Deal{
 		ID: "42", Number: "D-42", Title: "Аренда склада, Алматы", Counterparty: "TOO Baiterek Stroy", Amount: "1 250 000 ₸ / month", Way: ByChunks,
-		Roles: []string{"head"}, About: "A contract and an acceptance note. The page sends both in chunks.",
+		Roles: []string{"head"}, About: "A contract and an acceptance note. The page itself hands them to the agent, the large one in chunks.",
 	}
 	service := &Deal{
 		ID: "43", Number: "D-43", Title: "Қызмет көрсету шарты", Counterparty: "TOO Baiterek Stroy", Amount: "3 400 000 ₸", Way: Inline,

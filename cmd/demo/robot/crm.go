@@ -77,9 +77,16 @@ func (r *Robot) WaitStatus(status string) error {
 	return r.do(r.tab, "waiting until the deal is "+status, settled(`document.querySelector('#live').dataset.status === `+strconv.Quote(status)))
 }
 
-// MoveToken presses the demo's helper that pulls or inserts a soft token.
+// MoveToken presses the demo's helper that pulls or inserts a soft token
+// ("altyn", "baiterek"), and waits until it has.
 func (r *Robot) MoveToken(id string) error {
-	return r.do(r.tab, "moving the token", front, click(chromedp.CSS(`[data-token="`+id+`"]`)))
+	button := `document.querySelector('[data-token="` + id + `"]')`
+	before, err := evaluate[string](r, r.tab, "looking for the token", button+`.dataset.in`)
+	if err != nil {
+		return err
+	}
+	// By script: the page may be drawing this part anew.
+	return r.do(r.tab, "moving the token", settled(`(`+button+`.click(), true)`), settled(button+`?.dataset.in !== `+strconv.Quote(before)))
 }
 
 // SignDeal plays the whole of it: opens the deal, connects the site if it is

@@ -23,6 +23,9 @@ func terminate(cmd *exec.Cmd) error { return cmd.Process.Signal(syscall.SIGTERM)
 
 func opener() (name string, args []string) { return "xdg-open", nil }
 
+// openers are the system's openers by name, as the agent looks for them in PATH.
+var openers = []string{"xdg-open"}
+
 // listening finds the port from first to last on which the process itself
 // listens: another agent or a squatter on the first port does not count.
 func listening(pid, first, last int) (port int, ok bool) {

@@ -18,6 +18,9 @@ func terminate(cmd *exec.Cmd) error { return cmd.Process.Signal(syscall.SIGTERM)
 
 func opener() (name string, args []string) { return "open", nil }
 
+// openers are the system's openers by name, as the agent looks for them in PATH.
+var openers = []string{"open"}
+
 // listening finds the first port from first to last that answers.
 func listening(_, first, last int) (port int, ok bool) {
 	for p := first; p <= last; p++ {

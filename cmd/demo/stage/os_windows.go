@@ -21,6 +21,9 @@ func opener() (name string, args []string) {
 	return "rundll32", []string{"url.dll,FileProtocolHandler"}
 }
 
+// openers is empty: the agent does not look for its opener in PATH here.
+var openers []string
+
 // listening finds the first port from first to last that answers.
 func listening(_, first, last int) (port int, ok bool) {
 	for p := first; p <= last; p++ {

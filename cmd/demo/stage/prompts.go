@@ -70,11 +70,11 @@ func (p *Prompts) lines() (out []string, err error) {
 	}
 }
 
-// openers are the system's openers by name, as the agent looks for them.
-var openers = []string{"xdg-open", "open"}
-
 // catchPrompts writes openers into bin that write the address to a file.
 func catchPrompts(bin, file string) (*Prompts, error) {
+	if len(openers) == 0 {
+		return nil, errors.New("catching the agent's pages is not supported on this system")
+	}
 	script := "#!/bin/sh\numask 077\nprintf '%s\\n' \"$1\" >> " + quote(file) + "\n"
 	return &Prompts{path: file}, writeOpeners(bin, script)
 }

@@ -125,7 +125,7 @@ function progress({ step, done, total }) {
 function show(result) {
   const n = (...s) => result.documents.filter((d) => s.includes(d.state)).length;
   const all = result.documents.length;
-  const count = (k) => (all > 1 ? ` (${k} of ${all})` : '');
+  const count = (k) => (k < all ? ` (${k} of ${all})` : '');
   parked = n('parked') ? result.job : '';
   if (n('dead')) say('failed', `Signed, but this CRM did not take the file${count(n('dead'))}. The history says why; Tanba keeps the file.`);
   else if (n('failed')) say('failed', `Not signed${count(n('failed'))}: ${troubles[result.documents.find((d) => d.state === 'failed').code] ?? 'the token or the document did not allow it.'}`);
