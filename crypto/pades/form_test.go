@@ -239,6 +239,32 @@ func TestCertification(t *testing.T) {
 	}
 }
 
+// A field that an earlier signature locks is not changed, which would break
+// that signature.
+func TestLocks(t *testing.T) {
+	for _, c := range []struct {
+		lock       string
+		other, new error
+	}{
+		{"/Action /All", pades.ErrForbidden, pades.ErrForbidden},
+		{"/Action /Include /Fields [(other)]", pades.ErrForbidden, nil},
+		{"/Action /Exclude /Fields [(other)]", nil, pades.ErrForbidden},
+		{"/Action /Include /Fields [(oth) (Signature)]", nil, nil},
+	} {
+		t.Run(c.lock, func(t *testing.T) {
+			base := withForm("<< /Fields [10 0 R 11 0 R] >>", "",
+				"<< /FT /Sig /T (a) /Lock << /Type /SigFieldLock "+c.lock+" >> >>",
+				"<< /T (other) /Kids [12 0 R] >>", "<< /FT /Sig /T (b) /Parent 11 0 R >>")
+			s := signerFor(t, sigalg.ECDSAP256SHA256)
+			out := s.must(t, base, func(o *pades.Options) { o.Field = "a" })
+			_, err := s.attempt(out, func(o *pades.Options) { o.Field = "other.b" })
+			assert.ErrorIs(t, err, c.other)
+			_, err = s.attempt(out, nil)
+			assert.ErrorIs(t, err, c.new)
+		})
+	}
+}
+
 func TestBrokenDocuments(t *testing.T) {
 	pages := func(catalog string, objects ...string) []byte {
 		m := &pdftest.Maker{}

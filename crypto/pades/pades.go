@@ -26,8 +26,8 @@ var (
 	ErrUnsupported = pdf.ErrUnsupported
 	// ErrEncrypted reports an encrypted PDF.
 	ErrEncrypted = pdf.ErrEncrypted
-	// ErrForbidden reports a PDF whose certification, or the lock of an earlier
-	// signature, forbids any change (DocMDP, P = 1).
+	// ErrForbidden reports a PDF whose certification or an earlier signature
+	// forbids another one: DocMDP with P = 1, or FieldMDP that locks the field.
 	ErrForbidden = errors.New("invalid request: the PDF is certified against changes")
 	// ErrField reports a field that is not there, not for a signature, signed
 	// already, or whose conditions (its seed values) we cannot meet.
@@ -51,6 +51,7 @@ type Document struct {
 	page    *pdf.Dict
 	form    form
 	earlier []signature
+	locks   []fieldLock
 	// annots is the first page's, with its own object if it has one.
 	annots    []pdf.Value
 	annotsRef pdf.Ref
@@ -85,7 +86,11 @@ func Open(r io.ReaderAt, size int64) (*Document, error) {
 	if err := d.readPages(); err != nil {
 		return nil, err
 	}
-	return d, d.permitted()
+	if err := d.permitted(); err != nil {
+		return nil, err
+	}
+	d.file.Forget() // many documents may wait for one approval
+	return d, nil
 }
 
 // Signatures returns the number of signatures and document time-stamps that

@@ -3,6 +3,7 @@ package pades
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"tanba/crypto/pdf"
 )
@@ -36,7 +37,7 @@ func (d *Document) permitted() error {
 		}
 	}
 	for _, s := range dicts {
-		p, err := d.docMDP(s)
+		p, err := d.transforms(s)
 		if err != nil {
 			return err
 		}
@@ -44,12 +45,40 @@ func (d *Document) permitted() error {
 			return ErrForbidden
 		}
 	}
+	if d.locked(d.form.freeName()) && !slices.ContainsFunc(d.EmptyFields(), func(name string) bool { return !d.locked(name) }) {
+		return ErrForbidden
+	}
 	return nil
 }
 
-// docMDP returns the level that signature s gives to the document, 0 if it
-// gives none.
-func (d *Document) docMDP(s *pdf.Dict) (int64, error) {
+// A fieldLock is what an earlier signature says about which fields may still
+// change (FieldMDP, clause 12.8.2.4).
+type fieldLock struct {
+	action string // All, Include, Exclude
+	fields []string
+}
+
+// locks reports whether the lock covers the field name, itself or by one of
+// its ancestors.
+func (l fieldLock) locks(name string) bool {
+	named := slices.ContainsFunc(l.fields, func(f string) bool { return name == f || strings.HasPrefix(name, f+".") })
+	switch l.action {
+	case "Include":
+		return named
+	case "Exclude":
+		return !named
+	}
+	return true
+}
+
+// locked reports whether an earlier signature would break if the field changed.
+func (d *Document) locked(name string) bool {
+	return slices.ContainsFunc(d.locks, func(l fieldLock) bool { return l.locks(name) })
+}
+
+// transforms reads the references of signature s. It returns the level that it
+// gives to the document, 0 if it gives none, and keeps its locks.
+func (d *Document) transforms(s *pdf.Dict) (level int64, err error) {
 	v, _, err := d.file.Resolve(s.Get("Reference"))
 	if err != nil || !v.IsArray() {
 		return 0, err
@@ -63,29 +92,35 @@ func (d *Document) docMDP(s *pdf.Dict) (int64, error) {
 	}
 	for _, v := range list {
 		ref, err := d.dict(v)
-		if err != nil || ref == nil {
-			return 0, err
-		}
-		if m, _ := ref.Get("TransformMethod").Name(); m != "DocMDP" {
-			continue
-		}
-		params, err := d.dict(ref.Get("TransformParams"))
 		if err != nil {
 			return 0, err
 		}
-		level := int64(2) // the default: table 257
-		if params != nil {
-			p, _, err := d.file.Resolve(params.Get("P"))
+		params, err := d.dict(value(ref, "TransformParams"))
+		if err != nil {
+			return 0, err
+		}
+		switch m, _ := value(ref, "TransformMethod").Name(); m {
+		case "DocMDP":
+			level = 2 // the default: table 257
+			p, _, err := d.file.Resolve(value(params, "P"))
 			if err != nil {
 				return 0, err
 			}
 			if n, ok := p.Int(); ok {
 				level = n
 			}
+		case "FieldMDP":
+			l := fieldLock{}
+			l.action, _ = value(params, "Action").Name()
+			if f := value(params, "Fields"); !f.Missing() {
+				if l.fields, err = d.words(f); err != nil {
+					return 0, err
+				}
+			}
+			d.locks = append(d.locks, l)
 		}
-		return level, nil
 	}
-	return 0, nil
+	return level, nil
 }
 
 // lockLevel returns P of the field's lock, if it has one.

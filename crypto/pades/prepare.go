@@ -64,10 +64,13 @@ type Pending struct {
 }
 
 // Prepare lays the signature out and hashes the document. It returns ErrField,
-// ErrUnsupported, sigalg.ErrUnsupported, or the reader's error.
+// ErrForbidden, ErrUnsupported, sigalg.ErrUnsupported, or the reader's error.
 func (d *Document) Prepare(o Options) (*Pending, error) {
 	if err := o.check(); err != nil {
 		return nil, err
+	}
+	if o.Field == "" && d.locked(d.form.freeName()) || o.Field != "" && d.locked(o.Field) {
+		return nil, ErrForbidden
 	}
 	room := o.ContentsSize
 	if room == 0 {

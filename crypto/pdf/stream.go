@@ -32,7 +32,7 @@ func (f *File) compressed(num, stream, index int) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return Value{s.data[from:l.i:l.i], -1}, nil
+	return Value{bytes.Clone(s.data[from:l.i]), -1}, nil
 }
 
 func (f *File) objectStream(num int) (*objectStream, error) {
@@ -100,6 +100,9 @@ func (f *File) objectStream(num int) (*objectStream, error) {
 	f.keep(num, s)
 	return s, nil
 }
+
+// Forget gives up what is kept of object streams, for a File that waits.
+func (f *File) Forget() { f.streams, f.cached = nil, 0 }
 
 // keep remembers a decoded stream; all of them together stay under
 // MaxInflated.
