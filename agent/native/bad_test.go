@@ -119,7 +119,6 @@ func TestBadMessages(t *testing.T) {
 			if id := string(r.ID); id != "1" && id != "null" {
 				assert.Fail(t, "id "+id)
 			}
-			time.Sleep(2 * messageEvery) // below the rate
 		})
 	}
 	assert.Zero(t, b.jobs.runs.Load())
@@ -159,24 +158,42 @@ func TestChunksOfNothing(t *testing.T) {
 	}
 }
 
-func TestFloods(t *testing.T) {
+func TestStrangersFlood(t *testing.T) {
 	b := newBench(t, nil)
-	for _, origin := range []string{crm, other} {
-		p := b.dial(origin)
-		for range 3 * messageBurst {
-			if p.WriteMessage(websocket.TextMessage, []byte(`{}`)) != nil {
-				break
-			}
+	p := b.dial(other)
+	for range 3 * strangerBurst {
+		if p.WriteMessage(websocket.TextMessage, []byte(`{}`)) != nil {
+			break
 		}
-		assert.Equal(t, websocket.ClosePolicyViolation, p.closed(), "messages")
-		p = b.dial(origin)
-		for range 3 * messageBurst {
-			if p.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(time.Second)) != nil {
-				break
-			}
-		}
-		assert.Equal(t, websocket.ClosePolicyViolation, p.closed(), "pings")
 	}
+	assert.Equal(t, websocket.ClosePolicyViolation, p.closed(), "messages")
+	p = b.dial(other)
+	for range 3 * strangerBurst {
+		if p.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(time.Second)) != nil {
+			break
+		}
+	}
+	assert.Equal(t, websocket.ClosePolicyViolation, p.closed(), "pings")
+}
+
+func TestAnAllowedSiteIsSlowedDown(t *testing.T) {
+	b := newBench(t, nil)
+	p := b.dial(crm)
+	const n = messageBurst + 200
+	start := time.Now()
+	go func() {
+		for i := range n {
+			if p.WriteMessage(websocket.TextMessage, []byte(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"upload","params":{"size":0}}`, i))) != nil {
+				return
+			}
+		}
+	}()
+	for i := range n {
+		r := p.next()
+		require.Nil(t, r.Error)
+		assert.JSONEq(t, fmt.Sprintf(`{"stream":%d}`, i+1), string(r.Result))
+	}
+	assert.GreaterOrEqual(t, time.Since(start), 200*messageEvery)
 }
 
 func TestAPageThatDoesNotRead(t *testing.T) {

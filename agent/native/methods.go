@@ -187,5 +187,11 @@ func (k *socket) cancelJob(req request, f *fields) *problem {
 	if err := f.end(); err != nil {
 		return err
 	}
-	return k.s.cancelJob(k.origin, id, func() { k.answer(req.id, struct{}{}, nil) })
+	cancel, err := k.s.cancelJob(k.origin, id)
+	if err != nil {
+		return err
+	}
+	defer cancel() // after the answer: then comes the one to sign
+	k.answer(req.id, struct{}{}, nil)
+	return nil
 }

@@ -41,9 +41,11 @@ const (
 // shorten it.
 var testOnlyWriteTime = 10 * time.Second
 
-// Rates of messages, control frames among them.
+// Rates of messages, control frames among them. A site that is allowed is made
+// to wait beyond its rate: a batch may announce a thousand uploads. Another
+// one is dropped.
 const (
-	messageBurst, messageEvery   = 400, 10 * time.Millisecond
+	messageBurst, messageEvery   = 400, 2 * time.Millisecond
 	strangerBurst, strangerEvery = 20, 500 * time.Millisecond
 )
 
@@ -67,6 +69,7 @@ type socket struct {
 
 	uploads  uploads
 	slow     bool // a large frame is being read, under its own deadline
+	ended    bool // we closed, not the page
 	rate     int  // what is left of the burst
 	rateFrom time.Time
 }
@@ -98,16 +101,21 @@ func (k *socket) serve() {
 	k.read()
 	k.cancel()
 	<-done
-	// What the page has sent meanwhile is read and dropped: closing over unread
-	// data would reset the connection, and the page would not learn the reason.
-	_ = k.conn.SetReadDeadline(time.Now().Add(partingTime))
-	_, _ = io.Copy(io.Discard, io.LimitReader(k.conn.UnderlyingConn(), partingBytes))
+	if k.ended {
+		// What the page has sent meanwhile is read and dropped: closing over
+		// unread data would reset the connection, and the page would not learn
+		// the reason.
+		_ = k.conn.SetReadDeadline(time.Now().Add(partingTime))
+		_, _ = io.Copy(io.Discard, io.LimitReader(k.conn.UnderlyingConn(), partingBytes))
+	}
 	_ = k.conn.Close()
 	k.uploads.close()
 }
 
-// end closes the socket with a code of RFC 6455, section 7.4.1.
+// end closes the socket with a code of RFC 6455, section 7.4.1. It is called by
+// the reader alone.
 func (k *socket) end(code int) {
+	k.ended = true
 	k.mu.Lock()
 	if k.ctx.Err() == nil {
 		k.code = code
@@ -188,7 +196,8 @@ func (k *socket) answer(id json.RawMessage, result any, p *problem) {
 	k.send(id, result, p)
 }
 
-// send queues an answer. A page that does not read is dropped.
+// send queues an answer. It waits for a page that reads slowly; one that does
+// not read at all is dropped by write.
 func (k *socket) send(id json.RawMessage, result any, p *problem) {
 	m := encodeResult(id, result)
 	if p != nil {
@@ -196,8 +205,7 @@ func (k *socket) send(id json.RawMessage, result any, p *problem) {
 	}
 	select {
 	case k.out <- m:
-	default:
-		k.end(websocket.ClosePolicyViolation)
+	case <-k.ctx.Done():
 	}
 }
 
@@ -259,10 +267,20 @@ var errFlood = errors.New("too many frames")
 
 // mayCome counts one text or control frame. It is called by the reader alone.
 func (k *socket) mayCome() bool {
-	burst, every := messageBurst, messageEvery
-	if !k.allowed() {
-		burst, every = strangerBurst, strangerEvery
+	if k.allowed() {
+		for !k.take(messageBurst, messageEvery) {
+			select {
+			case <-time.After(messageEvery):
+			case <-k.ctx.Done():
+				return false
+			}
+		}
+		return true
 	}
+	return k.take(strangerBurst, strangerEvery)
+}
+
+func (k *socket) take(burst int, every time.Duration) bool {
 	now := k.s.cfg.Now()
 	if k.rateFrom.IsZero() || now.Before(k.rateFrom) {
 		k.rate, k.rateFrom = burst, now

@@ -179,22 +179,19 @@ func fingerprint(p *signParams, sums map[int][]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// cancelJob closes the prompt of a job. first is called before, so that its
-// answer comes before the one of sign.
-func (s *Server) cancelJob(origin, id string, first func()) *problem {
+// cancelJob finds the job that may be cancelled; cancel closes its prompt.
+func (s *Server) cancelJob(origin, id string) (cancel func(), fault *problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tasks[jobKey(origin, id)]
 	switch {
 	case t == nil:
-		return fail(job.CodeUnknownJob)
+		return nil, fail(job.CodeUnknownJob)
 	case t.approved:
-		return fail(job.CodeRunning)
+		return nil, fail(job.CodeRunning)
 	}
-	first()
 	t.cancelled = true
-	t.cancel()
-	return nil
+	return t.cancel, nil
 }
 
 // running attaches k to the job if it runs.

@@ -51,7 +51,15 @@ type agent struct {
 	sums     map[string]string // SHA-256 of each document that came
 }
 
-func (a *agent) Run(_ context.Context, req job.Request) (job.Receipt, error) {
+func (a *agent) Run(ctx context.Context, req job.Request) (job.Receipt, error) {
+	if req.ID == "drops" {
+		a.server.Progress(req.Origin, job.Progress{Job: req.ID, Step: job.StepOpened, Total: 1})
+		select {
+		case <-ctx.Done():
+			return job.Receipt{}, ctx.Err()
+		case <-time.After(2 * time.Second):
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.requests = append(a.requests, req)
@@ -295,6 +303,22 @@ func TestClientInABrowser(t *testing.T) {
 	assert.Equal(t, "error unknown_job", tb.js(true, `await c.state('nothing')`))
 	assert.Equal(t, "error delivery_unauthorized", tb.js(true, `await c.deliver('d41', {url: location.origin, bearer: 'stale'})`))
 	assert.Equal(t, "d41", tb.js(true, `return (await c.deliver('d41', {url: location.origin, bearer: 'fresh'})).job`))
+
+	// a connection that breaks while the prompt is open
+	a.mu.Lock()
+	a.requests = nil
+	a.mu.Unlock()
+	assert.Equal(t, "delivered 2", tb.js(true, `
+		const W = WebSocket, all = []; window.WebSocket = class extends W { constructor(...x) { super(...x); all.push(this) } };
+		c.close(); await c.status();
+		let broken = false;
+		const r = await c.sign({job:'drops', documents:[{id:'a',name:'a',format:'cades',content:new Uint8Array(5)}], delivery:{url:location.origin}},
+			{onProgress: () => { if (!broken) { broken = true; all.at(-1).close() } }});
+		window.WebSocket = W;
+		return r.documents[0].state + ' ' + all.filter((s) => s.url.includes('`+strconv.Itoa(a.port)+`')).length`))
+	a.mu.Lock()
+	assert.Len(t, a.requests, 1, "signed once")
+	a.mu.Unlock()
 
 	// keys from the CRM's server, an agent too old, a browser without Ed25519
 	assert.Equal(t, "not_installed", tb.js(false, `c.close(); c = tanba.connect({ports: [`+strconv.Itoa(a.port)+`], pins: ['another']}); return await c.status()`))

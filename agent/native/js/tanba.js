@@ -20,6 +20,9 @@ const ACCESS_MS = 11 * 60000;
 // ones go in chunks.
 const INLINE_MAX = 1 << 20;
 const INLINE_JOB_MAX = 16 << 20;
+// How often a job whose connection broke is sent again; the agent waits 10 s for its page.
+const RETRIES = 3;
+const RETRY_MS = 500;
 // How much may wait in the browser's send buffer.
 const BUFFER_MAX = 4 << 20;
 
@@ -71,6 +74,7 @@ class Tanba {
   #ed25519;
   #works = null;
   #reported = false;
+  #closed = false;
 
   constructor({ ports = PORTS, onStatus, onTokens, storage, pins, pinKey = PIN_KEY, minVersion, host = '127.0.0.1', ed25519 = webCrypto }) {
     if (host !== '127.0.0.1' && host !== 'localhost' && host !== '[::1]') throw new TypeError('host must be a loopback address');
@@ -130,13 +134,23 @@ class Tanba {
     if (onProgress) this.#progress.set(job.job, onProgress);
     const abort = () => { this.cancel(job.job).catch(() => {}); };
     this.#signing++;
+    this.#closed = false;
     this.#settled();
+    signal?.addEventListener('abort', abort);
     try {
-      // One at a time: uploads of two jobs must not mix.
-      const sent = this.#sending.then(() => this.#send(job));
-      this.#sending = sent.then(() => {}, () => {});
-      signal?.addEventListener('abort', abort);
-      return await (await sent).answer;
+      for (let tries = 0; ; tries++) {
+        try {
+          // One at a time: uploads of two jobs must not mix.
+          const sent = this.#sending.then(() => this.#send(job));
+          this.#sending = sent.then(() => {}, () => {});
+          return await (await sent).answer;
+        } catch (e) {
+          // The same job sent again is attached to the one that runs, or brings its result.
+          if (e.code !== 'disconnected' || this.#closed || tries === RETRIES) throw e;
+          await pause(RETRY_MS * 2 ** tries);
+          await this.#connect(true);
+        }
+      }
     } finally {
       signal?.removeEventListener('abort', abort);
       if (this.#progress.get(job.job) === onProgress) this.#progress.delete(job.job);
@@ -165,6 +179,7 @@ class Tanba {
 
   /** Ends the connection. A prompt that nobody waits for is closed by the agent. */
   close() {
+    this.#closed = true;
     this.#socket?.close(1000);
     this.#drop(this.#socket);
   }
@@ -355,6 +370,7 @@ class Tanba {
 
   // send sends the documents and the request; it resolves when all is sent.
   async #send(job) {
+    if (!this.#hello) throw new TanbaError('disconnected');
     const limits = this.#hello.limits;
     let inline = 0;
     const documents = [];
