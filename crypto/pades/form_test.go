@@ -227,7 +227,7 @@ func TestCertification(t *testing.T) {
 		{"P = 2", certified("/Perms << /DocMDP 11 0 R >>", "/Reference [<< /TransformMethod /DocMDP /TransformParams << /P 2 >> >>]", ""), nil},
 		{"P = 3", certified("/Perms << /DocMDP 11 0 R >>", "/Reference [<< /TransformMethod /DocMDP /TransformParams << /P 3 >> >>]", ""), nil},
 		{"no P is 2", certified("/Perms << /DocMDP 11 0 R >>", "/Reference [<< /TransformMethod /DocMDP >>]", ""), nil},
-		{"another transform", certified("", "/Reference [<< /TransformMethod /FieldMDP /TransformParams << /P 1 >> >>]", ""), nil},
+		{"another transform", certified("", "/Reference [<< /TransformMethod /FieldMDP /TransformParams << /Action /Include /Fields [(x)] /P 1 >> >>]", ""), nil},
 		{"the field's lock", certified("", "", "/Lock << /Action /All /P 1 >>"), pades.ErrForbidden},
 		{"the field's lock allows", certified("", "", "/Lock << /Action /All /P 2 >>"), nil},
 		{"broken", certified("/Perms [1]", one, ""), pades.ErrBroken},

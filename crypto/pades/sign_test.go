@@ -275,6 +275,9 @@ func TestAddedAfterwards(t *testing.T) {
 
 // TestFlatMemory signs and checks a document of 300 MB that is nowhere.
 func TestFlatMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("300 MB take seconds")
+	}
 	big := pdftest.NewBig(300 << 20)
 	s := signerFor(t, sigalg.ECDSAP256SHA256)
 	before := allocated()
