@@ -65,6 +65,11 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if o.Lang == "" {
 		o.Lang = stage.LanguageOf(os.Getenv("LANG"))
 	}
+	defer func() {
+		if !keep {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
 	fmt.Fprintln(out, "Setting the demo up in", dir)
 	s, err := stage.Start(ctx, stage.Options{
 		Dir: dir, Port: o.Port, CatchPrompts: o.Auto, Tray: o.Tray, Language: o.Lang, Now: time.Now, Log: log, Say: out,
@@ -72,12 +77,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		err = errors.Join(err, s.Close())
-		if !keep {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	if o.Auto {
 		return auto(ctx, s, o, out)
 	}

@@ -281,7 +281,12 @@ func (s *Stage) Close() error {
 // OpenBrowser shows address in the person's browser.
 func OpenBrowser(ctx context.Context, address string) error {
 	name, args := opener()
-	return exec.CommandContext(ctx, name, append(args, address)...).Start()
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), name, append(args, address)...)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }() // it may have become the browser
+	return nil
 }
 
 // LanguageOf returns the agent's language for a value of LANG, empty if it

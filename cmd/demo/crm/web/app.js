@@ -202,17 +202,28 @@ async function look() {
 
 // ---- what changes by itself
 
-let refreshing = Promise.resolve();
+let refreshing = false;
+let stale = false;
 
-function refresh() {
-  refreshing = refreshing.then(async () => {
-    const r = await fetch(`/deals/${deal}/live`);
-    if (!r.ok || r.redirected) return;
-    const page = new DOMParser().parseFromString(await r.text(), 'text/html');
-    const now = page.getElementById('live');
-    if (now) $('live').replaceWith(document.adoptNode(now));
-    draw();
-  }).catch(() => {});
+// refresh draws the changing part anew; changes that come meanwhile make one more drawing, not one each.
+async function refresh() {
+  stale = true;
+  if (refreshing) return;
+  refreshing = true;
+  while (stale) {
+    stale = false;
+    try {
+      const r = await fetch(`/deals/${deal}/live`);
+      if (!r.ok || r.redirected) break;
+      const now = new DOMParser().parseFromString(await r.text(), 'text/html').getElementById('live');
+      if (!now) break;
+      const scrolled = [...$('live').querySelectorAll('.many')].map((e) => e.scrollTop);
+      $('live').replaceWith(document.adoptNode(now));
+      [...$('live').querySelectorAll('.many')].forEach((e, k) => { e.scrollTop = scrolled[k] ?? 0; });
+      draw();
+    } catch { /* the CRM is away; the stream of events connects again by itself */ }
+  }
+  refreshing = false;
 }
 
 new EventSource(`/deals/${deal}/events`).addEventListener('changed', refresh);
