@@ -48,6 +48,9 @@ func check(req *Request, lim policy.Limits) error {
 		if !validID(d.ID) || ids[d.ID] {
 			return Fail(CodeInvalid, "", errors.New("document id must be 1 to 64 of A-Z a-z 0-9 _ - and unique in the job"))
 		}
+		if d.ID == "opened" || d.ID == "rejected" {
+			return Fail(CodeInvalid, d.ID, errors.New("opened and rejected name events and cannot name a document"))
+		}
 		ids[d.ID] = true
 		if err := checkDocument(d); err != nil {
 			return Fail(CodeInvalid, d.ID, err)

@@ -88,6 +88,9 @@ func (r *Runner) run(ctx context.Context, req Request, log *slog.Logger) (Receip
 	if err := r.dropFinished(prepared); err != nil {
 		return Receipt{}, err
 	}
+	if err := r.unpark(ctx, req); err != nil {
+		return Receipt{}, err
+	}
 	ended := map[string]DocumentReceipt{}
 	if len(prepared.Documents) > 0 {
 		if err := batch.Reserve(ctx, room(prepared)); err != nil {
@@ -160,6 +163,21 @@ func (r *Runner) dropFinished(p *Prepared) error {
 		}
 	}
 	p.Documents = rest
+	return nil
+}
+
+// unpark hands the bearer of a job that came again to results that wait for
+// one.
+func (r *Runner) unpark(ctx context.Context, req Request) error {
+	kept, _, ok, err := r.Outbox.Find(req.Origin, req.ID)
+	if err != nil || !ok {
+		return err
+	}
+	for _, d := range kept.Documents {
+		if d.State == Parked {
+			return r.Outbox.Redeliver(ctx, req.Origin, req.ID, req.Delivery)
+		}
+	}
 	return nil
 }
 

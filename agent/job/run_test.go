@@ -197,14 +197,15 @@ func (s *fakeSession) Sign(_ context.Context, _ sigalg.Algorithm, digests [][]by
 func (s *fakeSession) Close() error { s.f.open--; return nil }
 
 type fakeOutbox struct {
-	dir        string
-	originals  map[string][32]byte
-	documents  []DocumentReceipt
-	commits    int
-	reserved   int64
-	opened     int
-	reserveErr error
-	commitErr  error
+	dir         string
+	originals   map[string][32]byte
+	documents   []DocumentReceipt
+	commits     int
+	reserved    int64
+	opened      int
+	redelivered []string
+	reserveErr  error
+	commitErr   error
 }
 
 func (o *fakeOutbox) Find(string, string) (Receipt, map[string][32]byte, bool, error) {
@@ -220,7 +221,10 @@ func (o *fakeOutbox) Begin(context.Context, Request) (Batch, error) {
 	out, err := CreateSpool(filepath.Join(o.dir, n+".out"))
 	return &fakeBatch{o, work, out}, err
 }
-func (o *fakeOutbox) Redeliver(context.Context, string, string, Delivery) error { return nil }
+func (o *fakeOutbox) Redeliver(_ context.Context, _, _ string, d Delivery) error {
+	o.redelivered = append(o.redelivered, d.Bearer.Reveal())
+	return nil
+}
 func (o *fakeOutbox) Await(context.Context, string, string) (Receipt, error) {
 	return Receipt{Documents: o.documents}, nil
 }
@@ -302,6 +306,19 @@ func TestRunTwiceSignsOnce(t *testing.T) {
 	changed.Documents[1].Content.Inline = []byte("other")
 	_, err = w.Run(t.Context(), changed)
 	assert.Equal(t, CodeReused, code(t, err))
+}
+
+func TestComingAgainWithABearerUnparks(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.Run(t.Context(), request(2))
+	require.NoError(t, err)
+	w.box.documents[1].State = Parked
+	again := request(2)
+	again.Delivery.Bearer = NewSecret("fresh")
+	_, err = w.Run(t.Context(), again)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"fresh"}, w.box.redelivered)
+	assert.Equal(t, 2, w.token.signed)
 }
 
 func TestPulledTokenKeepsWhatIsSigned(t *testing.T) {
@@ -491,6 +508,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"no documents":       {func(r *Request) { r.Documents = nil }, CodeInvalid},
 		"1001 documents":     {func(r *Request) { r.Documents = request(1001).Documents }, CodeTooMany},
 		"same document id":   {func(r *Request) { r.Documents = append(r.Documents, r.Documents[0]) }, CodeInvalid},
+		"document id taken":  {func(r *Request) { r.Documents[0].ID = "opened" }, CodeInvalid},
 		"unknown format":     {func(r *Request) { r.Documents[0].Format = "xades" }, CodeInvalid},
 		"attached pades":     {func(r *Request) { r.Documents[0].Format, r.Documents[0].Attached = PAdES, true }, CodeInvalid},
 		"no content":         {func(r *Request) { r.Documents[0].Content = Content{} }, CodeInvalid},
