@@ -84,13 +84,14 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			}
 		}
 		if g.count.mayLog() {
-			g.Log.Info("connection refused", "reason", reason(err))
+			g.Log.Info("connection refused", "reason", reason(err), "origin", origin)
 		}
 		Refuse(w)
 	})
 }
 
-// check applies every rule but the rate, in their order.
+// check applies every rule but the rate, in their order. The origin is returned
+// as soon as it is known to be one, for the log.
 func (g *Guard) check(r *http.Request) (origin string, err error) {
 	if err := checkPeer(g.Peer, r); err != nil {
 		return "", err
@@ -103,13 +104,13 @@ func (g *Guard) check(r *http.Request) (origin string, err error) {
 		return "", ErrOrigin
 	}
 	if st := g.Status(o[0]); st != sites.Allowed && st != sites.Unknown {
-		return "", ErrSite
+		return o[0], ErrSite
 	}
 	if r.Method != http.MethodGet || r.URL.Path != g.Path || r.URL.RawQuery != "" || r.ContentLength != 0 {
-		return "", ErrPath
+		return o[0], ErrPath
 	}
 	if g.Subprotocol != "" && !offers(r, g.Subprotocol) {
-		return "", ErrSubprotocol
+		return o[0], ErrSubprotocol
 	}
 	return o[0], nil
 }

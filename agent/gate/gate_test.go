@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"log/slog"
@@ -286,4 +287,17 @@ func TestCounter(t *testing.T) {
 	now = now.Add(time.Hour)
 	_, err = c.enter(crm, true)
 	assert.NoError(t, err)
+}
+
+func TestRefusalsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	l := serve(t, func(g *Guard) { g.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	addr := "127.0.0.1:" + strconv.Itoa(l.Port)
+	for range 3 * logBurst {
+		raw(t, addr, "GET /v1 HTTP/1.1\r\nHost: "+addr+"\r\nOrigin: https://blocked.example\r\nConnection: close\r\n\r\n")
+	}
+	raw(t, addr, "GET /v1 HTTP/1.1\r\nHost: "+addr+"\r\nOrigin: a secret\r\nConnection: close\r\n\r\n")
+	assert.Contains(t, log.String(), "origin=https://blocked.example")
+	assert.NotContains(t, log.String(), "secret")
+	assert.Equal(t, logBurst, strings.Count(log.String(), "connection refused"), "a flood does not fill the log")
 }
