@@ -176,6 +176,8 @@ func (p *prompt) unlock(ctx context.Context, pin tokens.PIN, pad bool) (any, *jo
 		}
 	} else if errors.Is(err, tokens.ErrNotPresent) || errors.Is(err, tokens.ErrRemoved) {
 		problem = "token_removed"
+	} else if errors.Is(err, tokens.ErrBusy) {
+		problem = "token_busy"
 	} else if errors.Is(err, tokens.ErrCancelled) {
 		problem = "pad_cancelled"
 	} else if errors.Is(err, job.ErrUnfit) {

@@ -65,8 +65,10 @@ func TestPictures(t *testing.T) {
 		looks []look
 		then  action
 	}{
+		{"prompt", one(tokens.PINOK), []look{{text.English, false, 1180, 740}}, enterPIN("123456")},
 		{"one", one(tokens.PINOK), []look{wide, dark, narrow, kk, en}, chromedp.Steps(chromedp.WaitVisible("#pin"), enterPIN("123456"))},
 		{"misfits", misfits, []look{wide, dark, narrow}, chromedp.WaitVisible(".misfit")},
+		{"chosen", misfits, []look{wide, dark}, chromedp.Click(".identity:nth-child(2)")},
 		{"batch", func(t *testing.T) *fakeAsk { return newAsk(12, token(t, tokens.PINOK, director())) }, []look{wide, dark, narrow}, chromedp.Click(".row:nth-child(3) input")},
 		{"no-token", func(*testing.T) *fakeAsk { return newAsk(1) }, []look{wide, kk, narrow}, ready},
 		{"wrong-pin", one(tokens.PINOK), []look{wide, dark}, chromedp.Steps(enterPIN("0000"), chromedp.Click("#sign"), chromedp.WaitVisible("#pin-note"))},

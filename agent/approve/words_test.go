@@ -36,7 +36,7 @@ func madeKeys() []string {
 	for _, r := range []tokens.PINReason{tokens.PINWrong, tokens.PINLength, tokens.PINChars, tokens.PINIsGone, tokens.PINOld} {
 		add("prompt.problem.pin_", string(r))
 	}
-	add("prompt.problem.", "token_removed", "pad_cancelled", "token_failed", "unfit") // calls.go
+	add("prompt.problem.", "token_removed", "pad_cancelled", "token_failed", "token_busy", "unfit") // calls.go
 	add("prompt.role.", "head", "authorised", "financial", "hr", "employee", "individual")
 	add("prompt.", "count_low", "final_try", "locked", "to_change", "not_set", "subject", "reference", "counterpart", "iin", "bin", "issuer", "valid", "token")
 	add("prompt.", "as_pades", "as_detached", "as_attached")

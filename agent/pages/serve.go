@@ -191,6 +191,7 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusConflict, map[string]string{"error": "over"})
 		return
 	}
+	patient(w)
 	v, err := sh.page.Handle(r.Context(), r.PathValue("method"), body)
 	s.reply(w, v, err)
 }
@@ -215,8 +216,15 @@ func (s *Server) raw(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, map[string]string{"error": "invalid"})
 		return
 	}
+	patient(w)
 	v, err := sh.page.Raw(r.Context(), r.PathValue("method"), body)
 	s.reply(w, v, err)
+}
+
+// patient lifts the time in which a request must have arrived, now that it
+// has: its answer may wait for a token.
+func patient(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a connection that is gone shows soon enough
 }
 
 // decode reads a JSON body of at most max bytes into v, or answers.

@@ -104,6 +104,7 @@ var promptWords = map[Key]words{
 	"prompt.problem.pin_expired":   {"PIN-кодтың мерзімі өткен. Оны токеннің өз бағдарламасында ауыстырыңыз.", "Срок PIN-кода истёк. Смените его в программе токена.", "The PIN has expired. Change it in the token's own program."},
 	"prompt.problem.token_removed": {"Токен суырылды. Ештеңеге қол қойылған жоқ.", "Токен вынули. Ничего не подписано.", "The token was pulled. Nothing was signed."},
 	"prompt.problem.pad_cancelled": {"PIN-кодты енгізу оқу құрылғысында тоқтатылды.", "Ввод PIN-кода отменён на считывателе.", "The PIN entry was cancelled on the reader."},
+	"prompt.problem.token_busy":    {"Токенді басқа сұрау пайдаланып жатыр. Біраздан кейін қайталаңыз.", "Токен занят другим запросом. Повторите немного позже.", "Another request is using the token. Try again in a moment."},
 	"prompt.problem.token_failed":  {"Токен жауап бермеді. Оны суырып, қайта салыңыз.", "Токен не ответил. Выньте его и вставьте снова.", "The token did not answer. Pull it out and put it back."},
 	"prompt.problem.unfit":         {"Бұл сертификат сұрауға сай келмейді.", "Этот сертификат не подходит к запросу.", "This certificate does not fit the request."},
 	"prompt.problem.refused":       {"Қол қою басталмады. Бетті тексеріп, қайталап көріңіз.", "Подписание не началось. Проверьте страницу и попробуйте ещё раз.", "Signing did not start. Check the page and try again."},

@@ -23,6 +23,7 @@ export function signer(view, docs) {
   pin.setAttribute('autocapitalize', 'off');
   const tick = el('input', { type: 'checkbox', id: 'final-tick', onchange: () => refresh() });
   const people = el('div', { id: 'people' });
+  const unfit = el('div', { id: 'unfit' });
   const entry = el('div', { class: 'entry', id: 'entry' });
   const problem = el('p', { class: 'problem', id: 'problem', role: 'alert' });
   const heading = el('h2', { id: 'sign-as' });
@@ -71,7 +72,10 @@ export function signer(view, docs) {
     people.replaceChildren(...[top,
       fit.length > 0 && el('fieldset', { class: 'identities', 'aria-labelledby': 'sign-as' },
         fit.map((i) => identityCard(i, chosen === i.id, fit.length > 1, () => choose(i.id)))),
-      misfits.length > 0 && el('ul', { class: 'misfits' }, misfits.map(misfitCard))].filter(Boolean));
+    ].filter(Boolean));
+    const cards = el('ul', { class: 'misfits' }, misfits.map(misfitCard));
+    unfit.replaceChildren();
+    if (misfits.length > 0) (fit.length > 0 ? unfit : people).append(cards);
     if (focus) document.getElementById(focus)?.focus();
     drawEntry();
   }
@@ -179,7 +183,7 @@ export function signer(view, docs) {
             el('button', { type: 'button', class: 'button', id: 'reject', onclick: () => rejection(view, docs) }, t('prompt.reject')),
             answer({ class: 'button plain', id: 'later', onclick: () => call('later').catch(() => {}) }, t('prompt.later'))),
           hint),
-        el('p', { class: 'small faint' }, t('prompt.sends', { host })), clock);
+        unfit, el('p', { class: 'small faint' }, t('prompt.sends', { host })), clock);
       drawPeople();
       refresh();
       showTime();
