@@ -157,6 +157,18 @@ func TestFileChanged(t *testing.T) {
 	assert.ErrorIs(t, err, tokens.ErrNotPresent)
 }
 
+// next returns the kind of the next event, within 10 seconds.
+func next(t *testing.T, events <-chan tokens.Event) tokens.EventKind {
+	t.Helper()
+	select {
+	case e := <-events:
+		return e.Kind
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "no event came")
+		return ""
+	}
+}
+
 func TestWatch(t *testing.T) {
 	p := tokentest.NewPKI(t)
 	path := write(t, pkcs12.Modern2023, p, p.Pairs[1])
@@ -167,7 +179,7 @@ func TestWatch(t *testing.T) {
 	go d.Watch(ctx, events)
 	time.Sleep(50 * time.Millisecond)
 	require.NoError(t, os.Rename(path, path+".away"))
-	assert.Equal(t, tokens.Removed, (<-events).Kind)
+	assert.Equal(t, tokens.Removed, next(t, events))
 	require.NoError(t, os.Rename(path+".away", path))
-	assert.Equal(t, tokens.Inserted, (<-events).Kind)
+	assert.Equal(t, tokens.Inserted, next(t, events))
 }

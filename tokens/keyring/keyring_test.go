@@ -130,6 +130,16 @@ func ids(t *testing.T, k *keyring.Keyring) []string {
 	return out
 }
 
+// changed waits for word of a change, at most 10 seconds.
+func changed(t *testing.T, changes <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-changes:
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "no word of a change came")
+	}
+}
+
 func TestOneListOfAll(t *testing.T) {
 	p := tokentest.NewPKI(t)
 	a := newDriver("a", token(t, "a1", "1", p.Pairs[0]))
@@ -173,7 +183,7 @@ func TestSlowDriverHidesNothing(t *testing.T) {
 	changes, end := k.Changes()
 	defer end()
 	assert.Equal(t, []string{"g-rsa"}, ids(t, k))
-	<-changes
+	changed(t, changes)
 	assert.Equal(t, []string{"g-rsa", "s-p256"}, ids(t, k))
 }
 
@@ -231,12 +241,12 @@ func TestEventsAndCache(t *testing.T) {
 
 	d.set(nil)
 	d.events <- tokens.Event{Kind: tokens.Removed, TokenID: "d"}
-	<-changes
+	changed(t, changes)
 	assert.Empty(t, ids(t, k))
 
 	d.set(tokens.ErrLibrary)
 	d.events <- tokens.Event{Kind: tokens.Lost, Err: tokens.ErrLibrary}
-	<-changes
+	changed(t, changes)
 	assert.Empty(t, ids(t, k))
 	assert.Len(t, k.Problems(), 1)
 
@@ -270,7 +280,7 @@ func TestAddAndClose(t *testing.T) {
 	defer end()
 	b := newDriver("b", token(t, "b", "2", p.Pairs[1]))
 	k.Add(b)
-	<-changes
+	changed(t, changes)
 	assert.ElementsMatch(t, []string{"a-rsa", "b-p256"}, ids(t, k))
 	require.NoError(t, k.Close())
 	require.NoError(t, k.Close())

@@ -187,7 +187,9 @@ const maxCandidates = 8
 // nothing, then the first signature tells which key it is.
 func (s *session) privateKeys() (handles []p11.ObjectHandle, always bool) {
 	pub := s.known.cert.PublicKey
+	s.d.mu.Lock()
 	ids := [][]byte{s.known.ckaID}
+	s.d.mu.Unlock()
 	for _, k := range s.d.keys(s.sh, p11.CKO_PUBLIC_KEY) {
 		if k.fits(pub) == same {
 			ids = append(ids, k.id)

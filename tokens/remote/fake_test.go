@@ -189,6 +189,7 @@ func (f *fake) Open(context.Context, string) (tokens.Session, error) {
 
 func (f *fake) Watch(ctx context.Context, events chan<- tokens.Event) {
 	events <- tokens.Event{Kind: tokens.Inserted, TokenID: "t"}
+	time.Sleep(200 * time.Millisecond) // until it is on the wire
 	f.misbehave("watch")
 	<-ctx.Done()
 }

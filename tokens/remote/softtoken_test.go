@@ -50,6 +50,18 @@ func soft(t *testing.T) (*remote.Driver, *softtoken.Reader, *tokentest.PKI) {
 	return d, r, p
 }
 
+// next returns the next event, within 10 seconds.
+func next(t *testing.T, events <-chan tokens.Event) tokens.Event {
+	t.Helper()
+	select {
+	case e := <-events:
+		return e
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "no event came")
+		return tokens.Event{}
+	}
+}
+
 func TestSuiteSoftToken(t *testing.T) {
 	tokentest.Run(t, func(t *testing.T) tokentest.Env {
 		d, _, p := soft(t)
@@ -115,7 +127,7 @@ func TestPulledWhileUsed(t *testing.T) {
 	}
 	assert.ErrorIs(t, failed, tokens.ErrRemoved)
 	assert.Less(t, n, 100)
-	assert.Equal(t, tokens.Event{Kind: tokens.Removed, TokenID: id.TokenID}, <-events)
+	assert.Equal(t, tokens.Event{Kind: tokens.Removed, TokenID: id.TokenID}, next(t, events))
 	list, err := d.List(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, list)
@@ -123,7 +135,7 @@ func TestPulledWhileUsed(t *testing.T) {
 	assert.ErrorIs(t, err, tokens.ErrNotPresent)
 
 	require.NoError(t, r.Insert())
-	assert.Equal(t, tokens.Event{Kind: tokens.Inserted, TokenID: id.TokenID}, <-events)
+	assert.Equal(t, tokens.Event{Kind: tokens.Inserted, TokenID: id.TokenID}, next(t, events))
 	for _, err := range s.Sign(t.Context(), id.Algorithms[0], digests) {
 		assert.Error(t, err, "the old session stays dead")
 		assert.NotErrorIs(t, err, tokens.ErrLibrary)
@@ -131,8 +143,8 @@ func TestPulledWhileUsed(t *testing.T) {
 	assert.NoError(t, s.Close())
 	again := tokentest.Identities(t, d)
 	assert.Equal(t, id.ID, again[0].ID, "the same identity as before")
-	next := tokentest.Unlock(t, d, id.ID, "1234")
-	for _, err := range next.Sign(t.Context(), id.Algorithms[0], digests[:5]) {
+	fresh := tokentest.Unlock(t, d, id.ID, "1234")
+	for _, err := range fresh.Sign(t.Context(), id.Algorithms[0], digests[:5]) {
 		assert.NoError(t, err)
 	}
 }
@@ -167,8 +179,8 @@ func TestModuleFaults(t *testing.T) {
 			assert.ErrorIs(t, failed, tokens.ErrLibrary)
 			require.NoError(t, s.Close())
 			require.NoError(t, r.Fault(""))
-			next := tokentest.Unlock(t, d, id.ID, "1234")
-			for _, err := range next.Sign(t.Context(), id.Algorithms[0], tokentest.Digests(id.Algorithms[0], 2)) {
+			fresh := tokentest.Unlock(t, d, id.ID, "1234")
+			for _, err := range fresh.Sign(t.Context(), id.Algorithms[0], tokentest.Digests(id.Algorithms[0], 2)) {
 				assert.NoError(t, err)
 			}
 		})
