@@ -69,18 +69,18 @@ func beginPDF(d *job.PreparedDocument, id tokens.Identity, alg sigalg.Algorithm,
 
 // Finish implements job.Pending.
 func (p *pendingPDF) Finish(ctx context.Context, sig []byte, out *job.Spool) (*job.Signed, error) {
-	sum := sha256.New()
 	b, err := out.Append(0, func(w io.Writer) error {
-		_, err := p.Pending.Finish(ctx, sig, io.MultiWriter(w, sum))
+		_, err := p.Pending.Finish(ctx, sig, w)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := verify.OwnPDF(ctx, b, b.Size, verify.Base{Size: p.d.Size, SHA256: p.d.SHA256}, p.signer); err != nil {
+	sum, err := verify.OwnPDF(ctx, b, b.Size, verify.Base{Size: p.d.Size, SHA256: p.d.SHA256}, p.signer)
+	if err != nil {
 		return nil, unverified(p.d, err)
 	}
-	return finished(p.d, b, sum.Sum(nil), withExtension(p.d.Name, ".pdf"), "application/pdf", p.at, p.signer), nil
+	return finished(p.d, b, sum[:], withExtension(p.d.Name, ".pdf"), "application/pdf", p.at, p.signer), nil
 }
 
 type pendingCMS struct {

@@ -92,6 +92,7 @@ func (p *Preparer) prepare(ctx context.Context, origin string, in *job.Document,
 	if err != nil {
 		return nil, pdfError(in.ID, err)
 	}
+	doc.HashedSHA256(hash)
 	d.Signatures, d.Parsed = doc.Signatures(), doc
 	return d, nil
 }

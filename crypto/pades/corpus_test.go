@@ -2,7 +2,6 @@ package pades_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"tanba/crypto/pades"
 	"tanba/crypto/sigalg"
-	"tanba/crypto/verify"
 )
 
 // refused lists the files of the collection that must not be signed, and why.
@@ -78,9 +76,7 @@ func TestCorpus(t *testing.T) {
 // base with one signature more.
 func strangers(t *testing.T, s signer, base, out []byte) string {
 	assert.True(t, bytes.HasPrefix(out, base), "the original is a prefix")
-	ctx := t.Context()
-	own := verify.Base{Size: int64(len(base)), SHA256: sha256.Sum256(base)}
-	assert.NoError(t, verify.OwnPDF(ctx, bytes.NewReader(out), int64(len(out)), own, s.Certificate))
+	assert.NoError(t, own(t.Context(), s, base, out))
 
 	before, after := write(t, "before.pdf", base), write(t, "after.pdf", out)
 	old, now := pdfsig(t, before), pdfsig(t, after)

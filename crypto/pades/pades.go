@@ -10,6 +10,7 @@ package pades
 import (
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	"tanba/crypto/pdf"
@@ -44,6 +45,8 @@ type Document struct {
 	r    io.ReaderAt
 	size int64
 	file *pdf.File
+	// sha256 is a state after the whole document, nil if nobody has it.
+	sha256 hash.Cloner
 
 	root    pdf.Ref
 	catalog *pdf.Dict

@@ -47,10 +47,6 @@ type Options struct {
 	// ContentsSize is the room for the CMS in bytes; 0 is just what this
 	// signature can need: see ContentsSize.
 	ContentsSize int
-	// Hashed, if not nil, is a state of Algorithm.Digest() that has taken in
-	// the whole document, so that Prepare need not read it again. It is cloned,
-	// not changed. A wrong one makes a signature that does not verify.
-	Hashed hash.Cloner
 }
 
 // A Pending is a prepared signature: all bytes of the signed file are fixed
@@ -93,17 +89,24 @@ func (d *Document) Prepare(o Options) (*Pending, error) {
 	return p, err
 }
 
+// HashedSHA256 tells d that h is a SHA-256 state that has taken in the whole
+// document, so that Prepare with such an algorithm need not read it again. d
+// clones h, and does without it if it cannot. A wrong one makes a signature
+// that does not verify.
+func (d *Document) HashedSHA256(h hash.Hash) {
+	d.sha256 = nil
+	if c, ok := h.(hash.Cloner); ok && h.Size() == sigalg.SHA256.Size() {
+		d.sha256, _ = c.Clone()
+	}
+}
+
 // hashed returns the digest's state after the document.
 func (d *Document) hashed(o Options) (hash.Hash, error) {
-	if o.Hashed == nil {
-		h := o.Algorithm.Digest().New()
-		return h, d.copyBase(h)
+	if d.sha256 != nil && o.Algorithm.Digest() == sigalg.SHA256 {
+		return d.sha256.Clone()
 	}
-	h, err := o.Hashed.Clone()
-	if err == nil && h.Size() != o.Algorithm.Digest().Size() {
-		err = fmt.Errorf("invalid options: a state of %d bytes for %s", h.Size(), o.Algorithm)
-	}
-	return h, err
+	h := o.Algorithm.Digest().New()
+	return h, d.copyBase(h)
 }
 
 // ContentsSize returns the room in bytes that a CMS of o can need. It depends

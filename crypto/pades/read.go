@@ -103,8 +103,12 @@ func (r *reader) read() error {
 		key string
 		to  *string
 	}{
-		{"Type", &r.out.Type}, {"Filter", &r.out.Filter}, {"SubFilter", &r.out.SubFilter},
-		{"Name", &r.out.Name}, {"Reason", &r.out.Reason}, {"Location", &r.out.Location},
+		{"Type", &r.out.Type},
+		{"Filter", &r.out.Filter},
+		{"SubFilter", &r.out.SubFilter},
+		{"Name", &r.out.Name},
+		{"Reason", &r.out.Reason},
+		{"Location", &r.out.Location},
 	} {
 		v, err := r.get(t.key)
 		if err != nil {

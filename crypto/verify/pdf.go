@@ -1,12 +1,12 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"sync"
 
@@ -119,85 +119,125 @@ type Base struct {
 // OwnPDF checks a PDF of size bytes that was signed just now, in one pass over
 // it: the document begins with base byte for byte, one signature covers all of
 // the file and stands behind base, it is by signer, verifies, and keeps every
-// rule of level B-B. Trust in the certificate is not looked at. The error is
-// ErrOwn, a read that fails, or ctx.
-func OwnPDF(ctx context.Context, r io.ReaderAt, size int64, base Base, signer *cert.Certificate) error {
+// rule of level B-B. Trust in the certificate is not looked at. It returns the
+// SHA-256 of the file. The error is ErrOwn, a read that fails, or ctx.
+func OwnPDF(ctx context.Context, r io.ReaderAt, size int64, base Base, signer *cert.Certificate) (sum [sha256.Size]byte, err error) {
 	list, err := pades.Signatures(r, size)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrOwn, err)
+		return sum, fmt.Errorf("%w: %w", ErrOwn, err)
 	}
+	p, err := covering(list)
+	if err != nil {
+		return sum, err
+	}
+	if base.Size <= 0 || p.ByteRange[1] < base.Size {
+		return sum, fmt.Errorf("%w: it stands inside the document", ErrOwn)
+	}
+	sd, err := cms.Parse(p.Contents)
+	if err != nil {
+		return sum, fmt.Errorf("%w: %w", ErrOwn, err)
+	}
+	digests := sd.Digests()
+	if len(digests) != 1 {
+		return sum, fmt.Errorf("%w: %d digests", ErrOwn, len(digests))
+	}
+	w := pass{ctx: ctx, r: r, signed: digests[0].New()}
+	if _, ok := w.signed.(hash.Cloner); !ok || digests[0] != sigalg.SHA256 {
+		w.file = sha256.New()
+	}
+	digest, sum, err := w.run(p, base)
+	if err != nil {
+		return sum, err
+	}
+	return sum, own(sd, digest, signer, cades.PAdES)
+}
+
+// covering returns the one signature that covers the file.
+func covering(list []pades.Signature) (*pades.Signature, error) {
 	var p *pades.Signature
 	for i := range list {
 		if list[i].CoversWholeFile {
 			if p != nil {
-				return fmt.Errorf("%w: two signatures cover the file", ErrOwn)
+				return nil, fmt.Errorf("%w: two signatures cover the file", ErrOwn)
 			}
 			p = &list[i]
 		}
 	}
 	switch {
 	case p == nil:
-		return fmt.Errorf("%w: none covers the file", ErrOwn)
+		return nil, fmt.Errorf("%w: none covers the file", ErrOwn)
 	case p.Err != nil:
-		return fmt.Errorf("%w: %w", ErrOwn, p.Err)
+		return nil, fmt.Errorf("%w: %w", ErrOwn, p.Err)
 	case len(p.Violations) > 0:
-		return fmt.Errorf("%w: %s: %s", ErrOwn, p.Violations[0].ID, p.Violations[0].Reason)
-	case base.Size <= 0 || p.ByteRange[1] < base.Size:
-		return fmt.Errorf("%w: it stands inside the document", ErrOwn)
+		return nil, fmt.Errorf("%w: %s: %s", ErrOwn, p.Violations[0].ID, p.Violations[0].Reason)
 	}
-	sd, err := cms.Parse(p.Contents)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrOwn, err)
-	}
-	digests := sd.Digests()
-	if len(digests) != 1 {
-		return fmt.Errorf("%w: %d digests", ErrOwn, len(digests))
-	}
-	same, sum, err := prefixAndSum(ctx, p.Signed(r), base, digests[0])
-	if err != nil {
-		return err
-	}
-	if !same {
-		return fmt.Errorf("%w: the document was changed", ErrOwn)
-	}
-	return own(sd, sum, signer, cades.PAdES)
+	return p, nil
 }
 
-// prefixAndSum reads signed to its end. It reports whether it begins with base
-// and returns its digest. Where that is SHA-256, one state serves for both.
-func prefixAndSum(ctx context.Context, signed io.Reader, base Base, d sigalg.Digest) (bool, []byte, error) {
-	h := d.New()
-	first := h
-	if d != sigalg.SHA256 {
-		first = sha256.New()
+// A pass reads a signed file once.
+type pass struct {
+	ctx context.Context
+	r   io.ReaderAt
+	// signed takes in what the signature covers; file takes in everything with
+	// SHA-256, nil where signed does that as well, up to the hole.
+	signed, file hash.Hash
+}
+
+// run returns the digest of what p covers and the SHA-256 of the file. A file
+// that does not begin with base is ErrOwn.
+func (w *pass) run(p *pades.Signature, base Base) (digest []byte, sum [sha256.Size]byte, err error) {
+	br := p.ByteRange
+	if err := w.read(0, base.Size, true); err != nil {
+		return nil, sum, err
 	}
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	for left := base.Size; ; {
-		if err := ctx.Err(); err != nil {
-			return false, nil, err
-		}
-		b := *buf
-		if left > 0 {
-			b = b[:min(int64(len(b)), left)]
-		}
-		n, err := signed.Read(b)
-		h.Write(b[:n])
-		if left > 0 {
-			if left -= int64(n); first != h {
-				first.Write(b[:n])
-			}
-			if left == 0 && !bytes.Equal(first.Sum(nil), base.SHA256[:]) {
-				return false, nil, nil
-			}
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return left == 0, h.Sum(nil), nil
-		case err != nil:
-			return false, nil, fmt.Errorf("reading document: %w", err)
+	prefix := w.file
+	if prefix == nil {
+		prefix = w.signed
+	}
+	if [sha256.Size]byte(prefix.Sum(nil)) != base.SHA256 {
+		return nil, sum, fmt.Errorf("%w: the document was changed", ErrOwn)
+	}
+	if w.file == nil { // from here on the two differ
+		if w.file, err = w.signed.(hash.Cloner).Clone(); err != nil {
+			return nil, sum, err
 		}
 	}
+	for _, part := range []struct {
+		from, to int64
+		signed   bool
+	}{{base.Size, br[1], true}, {br[1], br[2], false}, {br[2], br[2] + br[3], true}} {
+		if err := w.read(part.from, part.to, part.signed); err != nil {
+			return nil, sum, err
+		}
+	}
+	return w.signed.Sum(nil), [sha256.Size]byte(w.file.Sum(nil)), nil
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+
+// read takes in the bytes from from to to.
+func (w *pass) read(from, to int64, signed bool) error {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for from < to {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		b := (*buf)[:min(int64(len(*buf)), to-from)]
+		n, err := w.r.ReadAt(b, from)
+		if n < len(b) {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("reading document: %w", err)
+		}
+		if signed {
+			w.signed.Write(b)
+		}
+		if w.file != nil {
+			w.file.Write(b)
+		}
+		from += int64(n)
+	}
+	return nil
+}
