@@ -157,7 +157,7 @@ var (
 )
 
 func director() holder {
-	return holder{"СЕРІКҰЛЫ АСҚАР", "ТОО «ҚҰРЫЛЫС СЕРВИС»", "800101300123", "150340012345", roleHead, time.Now().AddDate(0, 8, 0)}
+	return holder{"СЕРІКҰЛЫ АСҚАР", "ТОО «ҚҰРЫЛЫС СЕРВИС»", "800101300123", "150340012345", roleHead, time.Now().AddDate(0, 0, 247).Add(time.Hour)}
 }
 
 func identity(t testing.TB, tokenID string, h holder) tokens.Identity {

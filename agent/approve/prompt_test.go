@@ -22,7 +22,7 @@ func TestApprove(t *testing.T) {
 	assert.Equal(t, 1, h.approver.Waiting())
 	shown := pageText(t, ctx)
 	for _, s := range []string{"https://crm.altyn.kz", "Поставка проката, спецификация № 7", "Д-41/2026", "ТОО «Алтын Металл»", "Договор поставки № 41.pdf",
-		"СЕРІКҰЛЫ АСҚАР", "ТОО «ҚҰРЫЛЫС СЕРВИС»", "Первый руководитель", "800101300123", "150340012345", "ҰЛТТЫҚ КУӘЛАНДЫРУШЫ ОРТАЛЫҚ", "KAZTOKEN …2741"} {
+		"СЕРІКҰЛЫ АСҚАР", "ТОО «ҚҰРЫЛЫС СЕРВИС»", "Первый руководитель", "800101300123", "150340012345", "ҰЛТТЫҚ КУӘЛАНДЫРУШЫ ОРТАЛЫҚ", "KAZTOKEN …2741", "дней", "249 КБ"} {
 		assert.Contains(t, shown, s)
 	}
 	assert.Equal(t, f.prepared.Documents[0].Digest(), eval[string](t, ctx, `document.querySelector(".hex").textContent`))

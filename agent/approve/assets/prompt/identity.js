@@ -23,7 +23,7 @@ export function identityCard(i, checked, choice, chosen) {
       i.organization && el('p', { class: 'organization' }, i.organization),
       role(i) && el('p', { class: 'faint' }, role(i)),
       el('dl', { class: 'facts' },
-        fact('iin', i.iin), fact('bin', i.bin), fact('issuer', i.issuer), fact('valid', date(i.until), ' ', el('span', { class: 'days' }, days)),
+        fact('iin', i.iin), fact('bin', i.bin), fact('issuer', i.issuer), fact('valid', date(i.until), el('span', { class: 'days' }, ' ', days)),
         fact('token', where(i.token)))));
 }
 
