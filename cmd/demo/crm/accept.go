@@ -226,7 +226,7 @@ func (s *Server) commit(p *posted, m *metadata, sig *Signature, payload string) 
 		}
 		item, doc := job.item(m.Document), deal.Document(m.Document)
 		if doc.By(job.Party) != nil || doc.Current() != item.Base {
-			return refuse(http.StatusConflict, "the document has been signed meanwhile")
+			return refuse(http.StatusUnprocessableEntity, "the document has been signed meanwhile")
 		}
 		item.Done = true
 		doc.Signatures = append(doc.Signatures, *sig)
@@ -263,7 +263,7 @@ func (s *Server) takeEvent(p *posted) error {
 	if err != nil {
 		return err
 	}
-	if m.Type != p.tail || len(m.Documents) == 0 {
+	if m.Type != p.event() || len(m.Documents) == 0 {
 		return refuse(http.StatusUnprocessableEntity, "the event is not what its key says")
 	}
 	for _, id := range m.Documents {

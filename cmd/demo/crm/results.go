@@ -51,9 +51,21 @@ type taken struct {
 // A posted result, authenticated but not yet looked into.
 type posted struct {
 	job  signing
-	key  string // "<job>:<document>", "<job>:opened", "<job>:rejected"
+	key  string // "<job>:<document>", "<job>:opened", "<job>:rejected", "<job>:rejected:2"
 	tail string // what stands after the colon
 	body []byte
+}
+
+// event is what kind of event the key names, empty if it names a document. A
+// signer may reject a job's documents in several goes: "rejected:2".
+func (p *posted) event() string {
+	kind, number, again := strings.Cut(p.tail, ":")
+	_, err := strconv.ParseUint(number, 10, 16)
+	switch {
+	case kind == "opened" && !again, kind == "rejected" && (!again || err == nil):
+		return kind
+	}
+	return ""
 }
 
 // results takes what the agent posts (agent/PROTOCOL.md section 2).
@@ -192,7 +204,7 @@ func (s *Server) take(r *http.Request, p *posted) error {
 	switch {
 	case kind == "multipart/form-data":
 		return s.takeSigned(r.Context(), p, params["boundary"])
-	case kind == "application/json" && (p.tail == "opened" || p.tail == "rejected"):
+	case kind == "application/json" && p.event() != "":
 		return s.takeEvent(p)
 	}
 	return refuse(http.StatusUnsupportedMediaType, "neither a signed file nor an event")

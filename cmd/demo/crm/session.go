@@ -64,6 +64,9 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	secret, digest := newSecret()
 	expires := s.cfg.Now().Add(sessionTime)
 	err = s.store.db.Update(func(tx *bbolt.Tx) error {
+		if err := s.endOldSessions(tx); err != nil {
+			return err
+		}
 		return put(tx, bucketSessions, hex.EncodeToString(digest), session{p.ID, expires})
 	})
 	if err != nil {
@@ -75,6 +78,23 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: strings.HasPrefix(s.cfg.Origin, "https:"),
 	})
 	http.Redirect(w, r, "/deals", http.StatusSeeOther)
+}
+
+// endOldSessions removes those that have expired.
+func (s *Server) endOldSessions(tx *bbolt.Tx) error {
+	c := tx.Bucket([]byte(bucketSessions)).Cursor()
+	for k, raw := c.First(); k != nil; k, raw = c.Next() {
+		var ses session
+		if err := json.Unmarshal(raw, &ses); err != nil {
+			return err
+		}
+		if s.cfg.Now().After(ses.Expires) {
+			if err := c.Delete(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
