@@ -181,6 +181,12 @@ func crm(w http.ResponseWriter, r *http.Request) {
 	case "/tanba.js":
 		w.Header().Set("Content-Type", "text/javascript")
 		_, _ = w.Write(js.Module)
+	case "/frame":
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, `<!doctype html><script type="module">
+			import { connect } from './tanba.js';
+			onmessage = async (m) => parent.postMessage(await connect({ports: [m.data]}).status(), '*');
+			parent.postMessage('loaded', '*');</script>`)
 	case "/":
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = io.WriteString(w, `<!doctype html><title>CRM</title><script type="module">
@@ -326,6 +332,24 @@ func TestClientInABrowser(t *testing.T) {
 	assert.Equal(t, "error no_ed25519", tb.js(true, `c = tanba.connect({ports: [`+strconv.Itoa(a.port)+`], ed25519: async () => false}); await c.requestAccess()`))
 }
 
+// public makes pages of this port public ones, under any name in .test.
+func public(port string) []chromedp.ExecAllocatorOption {
+	return []chromedp.ExecAllocatorOption{
+		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1"),
+		chromedp.Flag("ignore-certificate-errors", true),
+		chromedp.Flag("ip-address-space-overrides", "127.0.0.1:"+port+"=public"),
+	}
+}
+
+// permit answers the browser's question about loopback for a site.
+func permit(origin string, s browser.PermissionSetting) action {
+	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.CallBrowser(ctx, browser.SetPermission, browser.SetPermissionParams{
+			Permission: &browser.PermissionDescriptor{Name: "loopback-network"}, Setting: s, Origin: origin})
+		return err
+	})
+}
+
 // The page stands on https in what Chromium takes for the public internet.
 func TestPublicPage(t *testing.T) {
 	page := httptest.NewTLSServer(http.HandlerFunc(crm))
@@ -333,18 +357,7 @@ func TestPublicPage(t *testing.T) {
 	_, port, err := net.SplitHostPort(page.Listener.Addr().String())
 	require.NoError(t, err)
 	origin := "https://crm.test:" + port
-	flags := []chromedp.ExecAllocatorOption{
-		chromedp.Flag("host-resolver-rules", "MAP crm.test 127.0.0.1"),
-		chromedp.Flag("ignore-certificate-errors", true),
-		chromedp.Flag("ip-address-space-overrides", "127.0.0.1:"+port+"=public"),
-	}
-	permit := func(s browser.PermissionSetting) action {
-		return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-			_, err := chromedp.CallBrowser(ctx, browser.SetPermission, browser.SetPermissionParams{
-				Permission: &browser.PermissionDescriptor{Name: "loopback-network"}, Setting: s, Origin: origin})
-			return err
-		})
-	}
+	flags := public(port)
 	for _, c := range []struct {
 		name    string
 		prepare []action
@@ -352,8 +365,8 @@ func TestPublicPage(t *testing.T) {
 		onClick string // sign() from a click, and the status after it
 		sockets bool   // the agent may be reached
 	}{
-		{"granted", []action{permit(browser.PermissionSettingGranted)}, "ready", "delivered ready", true},
-		{"denied", []action{permit(browser.PermissionSettingDenied)}, "lna_blocked", "error lna_blocked", false},
+		{"granted", []action{permit(origin, browser.PermissionSettingGranted)}, "ready", "delivered ready", true},
+		{"denied", []action{permit(origin, browser.PermissionSettingDenied)}, "lna_blocked", "error lna_blocked", false},
 		{"unanswered", nil, "lna_prompt", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -368,11 +381,38 @@ func TestPublicPage(t *testing.T) {
 				// Headless Chromium has nobody to answer: the socket fails, or waits.
 				assert.Empty(t, a.requests)
 				got := tb.js(true, `return await Promise.race([(async () => { `+strings.Replace(sign, "return", "throw", 1)+` })().catch((e) => 'error ' + e.code), new Promise((r) => setTimeout(() => r('waits'), 6000))])`)
-				assert.Contains(t, []string{"error not_installed", "error lna_blocked", "waits"}, got)
+				assert.Contains(t, []string{"error needs_click", "error lna_blocked", "waits"}, got)
 			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			assert.Equal(t, c.sockets, len(a.requests) > 0)
+		})
+	}
+}
+
+// The CRM's page is a frame in another site's, as applications of portals are:
+// the permission is the outer page's.
+func TestPageInAFrame(t *testing.T) {
+	page := httptest.NewTLSServer(http.HandlerFunc(crm))
+	defer page.Close()
+	_, port, err := net.SplitHostPort(page.Listener.Addr().String())
+	require.NoError(t, err)
+	origin, portal := "https://crm.test:"+port, "https://portal.test:"+port
+	for _, c := range []struct {
+		name, allow, status string
+		prepare             []action
+	}{
+		{"granted to the outer page", "", "ready", []action{permit(portal, browser.PermissionSettingGranted)}},
+		{"granted to the inner page", "loopback-network", "lna_prompt", []action{permit(origin, browser.PermissionSettingGranted)}},
+		{"not delegated", "", "lna_blocked", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newAgent(t, func(p *policy.Policy) { p.AllowedSites = []string{origin} })
+			tb := openTab(t, portal, public(port), c.prepare...)
+			assert.Equal(t, c.status, tb.js(false, fmt.Sprintf(`return await new Promise((ok) => {
+				const f = document.createElement('iframe');
+				onmessage = (m) => m.data === 'loaded' ? f.contentWindow.postMessage(%d, '*') : ok(m.data);
+				f.allow = %q; f.src = %q; document.body.append(f) })`, a.port, c.allow, origin+"/frame")))
 		})
 	}
 }

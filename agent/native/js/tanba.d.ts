@@ -1,7 +1,8 @@
 // Types of tanba.js. SPDX-License-Identifier: Apache-2.0
 
 /** ready: sign() will open the prompt. not_installed: no agent answers. lna_prompt: the browser will ask, call
- *  requestAccess() or sign() from a click. lna_blocked: the browser's permission is denied, show how to change it.
+ *  requestAccess() or sign() from a click. lna_blocked: the browser's permission is denied, show how to change it (in a
+ *  frame: the outer page must set allow="loopback-network", and the permission is the outer page's).
  *  site_not_allowed: call requestAccess(). no_token: no token is plugged in. busy: a job of this page runs.
  *  old: the agent (or this browser) is too old. */
 export type Status = 'ready' | 'not_installed' | 'lna_prompt' | 'lna_blocked' | 'site_not_allowed' | 'no_token' | 'busy' | 'old';

@@ -209,41 +209,46 @@ class Tanba {
     // comes out of nowhere, or never.
     if (permission === 'prompt' && (!click || !userIsActive())) throw new TanbaError('needs_click');
     if (!(await (this.#works ??= works(this.#ed25519)))) throw new TanbaError('no_ed25519');
+    const order = this.#order();
+    const open = (port, ms) => openSocket(this.#host, port, ms).catch(() => null);
+    // One port alone first: as a rule it answers, and the browser asks once.
+    const sockets = [open(order[0], permission === 'prompt' ? PERMISSION_MS : OPEN_MS)];
+    if (permission === 'prompt' && !(await sockets[0])) {
+      const now = await loopbackPermission();
+      if (now !== 'granted') throw new TanbaError(now === 'denied' ? 'lna_blocked' : 'needs_click');
+    }
     let trouble = null;
     const strangers = []; // agents that say that they do not know this site
-    const leave = (socket, e) => {
-      socket.close(1000);
-      this.#drop(socket);
-      if (!trouble || rank(e.code) > rank(trouble.code)) trouble = e;
-    };
-    for (const port of this.#order()) {
-      let socket;
-      try {
-        socket = await openSocket(this.#host, port, permission === 'prompt' ? PERMISSION_MS : OPEN_MS);
-      } catch {
-        if (permission === 'prompt' && (await loopbackPermission()) === 'denied') throw new TanbaError('lna_blocked');
-        continue;
+    try {
+      for (let i = 0; i < order.length; i++) {
+        // Then the others at once: to say that a port is closed takes Windows two seconds.
+        if (i === 1) sockets.push(...order.slice(1).map((port) => open(port, OPEN_MS)));
+        const socket = await sockets[i];
+        if (!socket) continue;
+        try {
+          return await this.#introduce(socket, order[i], 'hello');
+        } catch (e) {
+          if (access && e.code === 'site_not_allowed') strangers.push([socket, order[i]]);
+          if (!trouble || rank(e.code) > rank(trouble.code)) trouble = e;
+          if (e.code === 'old') throw e;
+        }
       }
-      try {
-        await this.#introduce(socket, port, 'hello');
-        strangers.forEach((s) => s.socket.close(1000));
-        return;
-      } catch (e) {
-        if (access && e.code === 'site_not_allowed') strangers.push({ socket, port });
-        else leave(socket, e);
-        if (e.code === 'old') throw e;
+      for (const [socket, port] of strangers) {
+        try {
+          return await this.#introduce(socket, port, 'requestAccess');
+        } catch (e) {
+          if (rank(e.code) > rank(trouble.code)) trouble = e;
+        }
       }
+      throw trouble ?? new TanbaError('not_installed');
+    } finally {
+      for (const s of sockets) s.then((socket) => { if (socket && !(this.#hello && this.#socket === socket)) this.#leave(socket); });
     }
-    for (const { socket, port } of strangers) {
-      try {
-        await this.#introduce(socket, port, 'requestAccess');
-        strangers.forEach((s) => { if (s.socket !== socket) s.socket.close(1000); });
-        return;
-      } catch (e) {
-        leave(socket, e);
-      }
-    }
-    throw trouble ?? new TanbaError('not_installed');
+  }
+
+  #leave(socket) {
+    socket.close(1000);
+    this.#drop(socket);
   }
 
   // introduce makes sure that the other end is the agent that the signer allowed, before it gets anything else.
