@@ -44,12 +44,12 @@ type layer struct {
 }
 
 var (
-	blue  = color.NRGBA{0x1f, 0x5f, 0xbf, 0xff}
+	green = color.NRGBA{0x0b, 0x5a, 0x57, 0xff} // the pages' own
 	white = color.NRGBA{0xff, 0xff, 0xff, 0xff}
 	amber = color.NRGBA{0xf2, 0x9d, 0x1b, 0xff}
 	red   = color.NRGBA{0xc6, 0x28, 0x28, 0xff}
 	slate = color.NRGBA{0x37, 0x47, 0x4f, 0xff}
-	green = color.NRGBA{0x2e, 0x8b, 0x57, 0xff}
+	blue  = color.NRGBA{0x1f, 0x5f, 0xbf, 0xff}
 )
 
 // mark is Tanba's sign: a clan mark on a seal, a stem under a bow.
@@ -65,21 +65,21 @@ func mark(ground color.NRGBA) []layer {
 func layers(s State) []layer {
 	switch s {
 	case Waiting: // a large dot with a bang: something waits for you
-		return append(mark(blue), layer{disc(24, 24, 9), white}, layer{disc(24, 24, 7.6), amber},
+		return append(mark(green), layer{disc(24, 24, 9), white}, layer{disc(24, 24, 7.6), amber},
 			layer{line(2.6, 24, 19.5, 24, 24.5), white}, layer{disc(24, 28, 1.5), white})
 	case Signing: // three dots: at work
-		return append(mark(blue), layer{disc(24, 24, 9), white}, layer{disc(24, 24, 7.6), slate},
+		return append(mark(green), layer{disc(24, 24, 9), white}, layer{disc(24, 24, 7.6), slate},
 			layer{disc(20, 24, 1.5), white}, layer{disc(24, 24, 1.5), white}, layer{disc(28, 24, 1.5), white})
 	case Delivering: // an arrow upwards
-		return append(mark(blue), layer{disc(24, 24, 9), white}, layer{line(2.8, 24, 29.5, 24, 19), green}, layer{line(2.8, 19.5, 23, 24, 18.5, 28.5, 23), green})
+		return append(mark(green), layer{disc(24, 24, 9), white}, layer{line(2.8, 24, 29.5, 24, 19), blue}, layer{line(2.8, 19.5, 23, 24, 18.5, 28.5, 23), blue})
 	case Attention: // a triangle
 		tri := func(x, y float64) float64 {
 			return math.Max(math.Max((x-24)*0.894+(y-13.5)*-0.447, (24-x)*0.894+(y-13.5)*-0.447), y-31)
 		}
-		return append(mark(blue), layer{func(x, y float64) float64 { return tri(x, y) - 1.2 }, white}, layer{tri, red},
+		return append(mark(green), layer{func(x, y float64) float64 { return tri(x, y) - 1.2 }, white}, layer{tri, red},
 			layer{line(2.2, 24, 20.5, 24, 25.5), white}, layer{disc(24, 28.6, 1.3), white})
 	}
-	return mark(blue)
+	return mark(green)
 }
 
 // PNG returns the icon of a state, size by size pixels, as a PNG file.

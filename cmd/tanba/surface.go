@@ -14,6 +14,7 @@ import (
 
 	"tanba/agent/delivery"
 	"tanba/agent/desk"
+	"tanba/agent/sites"
 	"tanba/agent/tray"
 	"tanba/tokens/keyring"
 )
@@ -149,10 +150,10 @@ func (a *agent) statusReport() statusReport {
 
 // about is what the signer's page says of this installation.
 func (a *agent) about() []desk.Fact {
-	var sites []string
+	var allowed []string
 	for _, s := range a.sites.List() {
-		if s.Status == "allowed" {
-			sites = append(sites, s.Origin)
+		if s.Status == sites.Allowed {
+			allowed = append(allowed, s.Origin)
 		}
 	}
 	var set []string
@@ -162,7 +163,7 @@ func (a *agent) about() []desk.Fact {
 	return []desk.Fact{
 		{Key: "desk.version", Value: Version},
 		{Key: "desk.port", Value: strconv.Itoa(a.listeners.Port)},
-		{Key: "desk.sites", Value: orDash(sites)},
+		{Key: "desk.sites", Value: orDash(allowed)},
 		{Key: "desk.settings", Value: orDash(set)},
 		{Key: "desk.data", Value: a.folders.data},
 		{Key: "desk.log", Value: a.folders.state},

@@ -67,7 +67,7 @@ start((view) => {
 
   const drawOutbox = () => (outbox?.length ? el('div', { class: 'stack' }, outbox.map(item)) : empty('done', 'desk.outbox_empty'));
   const drawAbout = () => el('section', { class: 'card' }, el('dl', { class: 'facts' },
-    view.about.map((f) => [el('dt', {}, t(f.key)), el('dd', {}, f.value)])));
+    view.about.flatMap((f) => [el('dt', {}, t(f.key)), el('dd', {}, f.value)])));
 
   function draw() {
     document.title = t('desk.' + tab) + ' · Tanba';
