@@ -133,9 +133,6 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// Size returns the file's length in bytes.
-func (f *File) Size() int64 { return f.size }
-
 // HeaderOffset returns the number of bytes before "%PDF-".
 func (f *File) HeaderOffset() int64 { return f.header }
 
