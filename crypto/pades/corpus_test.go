@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -190,5 +191,29 @@ func digitorus(t testing.TB, s signer, file []byte) string {
 		return a
 	case <-time.After(5 * time.Second):
 		return "hangs"
+	}
+}
+
+// TestRewritten signs what qpdf makes of some files: linearized, with and
+// without object streams, laid out for reading.
+func TestRewritten(t *testing.T) {
+	_, files := corpus(t)
+	s := signerFor(t, sigalg.RSASHA256)
+	for _, name := range []string{"sample-files__with-attachment.pdf", "qpdf__form-filled-by-acrobat.pdf", "dss__pdf-with-annotations.pdf", "pyHanko__minimal-two-fields.pdf"} {
+		for _, how := range [][]string{
+			{"--object-streams=generate"},
+			{"--object-streams=generate", "--linearize"},
+			{"--object-streams=disable", "--linearize"},
+			{"--qdf", "--object-streams=disable"},
+		} {
+			t.Run(name+strings.Join(how, ""), func(t *testing.T) {
+				to := write(t, "to.pdf", nil)
+				said, err := run(t, "qpdf", append(how, "--warning-exit-0", write(t, "from.pdf", files[name]), to)...)
+				require.NoError(t, err, said)
+				base, err := os.ReadFile(to)
+				require.NoError(t, err)
+				strangers(t, s, base, s.must(t, base, nil))
+			})
+		}
 	}
 }
