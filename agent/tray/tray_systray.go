@@ -4,6 +4,7 @@ package tray
 
 import (
 	"context"
+	"time"
 
 	"fyne.io/systray"
 
@@ -15,11 +16,17 @@ func run(ctx context.Context, status <-chan Status, first Status, do func(Action
 		m := newMenu(first, do)
 		go func() {
 			defer systray.Quit()
+			// What is set while the library still registers the icon can be lost.
+			settled := time.After(2 * time.Second)
 			for {
 				select {
 				case <-ctx.Done():
 					return
 				case s := <-status:
+					m.show(s)
+				case <-settled:
+					s := m.shown
+					m.shown = Status{}
 					m.show(s)
 				}
 			}
