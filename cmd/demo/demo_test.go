@@ -239,3 +239,46 @@ func TestKilledBetweenSigningAndDelivery(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, n, "nobody is asked a second time")
 }
+
+func TestRefusedFileCanBeSignedAgain(t *testing.T) {
+	var refuse atomic.Bool
+	refuse.Store(true)
+	s, r := play(t, func(o *stage.Options) {
+		o.Wrap = func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/tanba/results" && refuse.Load() && strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+					http.Error(w, "no", http.StatusUnprocessableEntity)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		}
+	})
+	require.NoError(t, r.Login(s.URL, "director"))
+	require.NoError(t, r.OpenDeal("44"))
+	require.NoError(t, r.Connect())
+	require.NoError(t, r.Sign())
+	require.NoError(t, r.ApprovePrompt(s.PIN, stage.DirectorName))
+	word, _, err := r.Outcome()
+	require.NoError(t, err)
+	assert.Equal(t, "failed", word)
+	refuse.Store(false)
+	require.NoError(t, r.SignDeal("44", s.PIN, stage.DirectorName, "signed"), "a new job, a new approval")
+}
+
+func TestTokenComesAndGoes(t *testing.T) {
+	s, r := play(t, nil)
+	require.NoError(t, r.Login(s.URL, "director"))
+	require.NoError(t, r.OpenDeal("41"))
+	require.NoError(t, r.Connect())
+	require.NoError(t, r.MoveToken("altyn"))
+	require.NoError(t, r.MoveToken("baiterek"))
+	require.NoError(t, r.WaitAgent("no_token"))
+	require.NoError(t, r.Sign(), "a token may come later")
+	p, err := r.OpenPage()
+	require.NoError(t, err)
+	defer p.Close()
+	require.NoError(t, r.MoveToken("altyn"))
+	require.NoError(t, p.Approve(s.PIN, stage.DirectorName))
+	require.NoError(t, r.WaitStatus("signed"))
+}

@@ -121,6 +121,14 @@ function progress({ step, done, total }) {
   say('', (steps[step] ?? '') + (total > 1 && (step === 'signing' || step === 'delivering') ? ` ${done} of ${total}` : ''));
 }
 
+// settle shows how a job ended. When nothing more is coming from the agent it says so to the server, and the next
+// press begins a new job for what is left.
+async function settle(result) {
+  show(result);
+  const pending = result.documents.some((d) => d.state === 'parked' || d.state === 'delivering');
+  if (!pending && result.documents.some((d) => d.state !== 'delivered')) await post(`/api/jobs/${result.job}/close`);
+}
+
 // show says how a job ended, by the worst that befell a document.
 function show(result) {
   const n = (...s) => result.documents.filter((d) => s.includes(d.state)).length;
@@ -134,7 +142,6 @@ function show(result) {
   else if (n('rejected')) say('rejected', `Rejected${count(n('rejected'))}.`);
   else if (n('left')) say('left', n('delivered') ? `Signed ${n('delivered')} of ${all}; the rest was left for later.` : 'Put off. Press Sign when you are ready.');
   else say('signed', all > 1 ? `Signed: ${all} documents. The CRM has them.` : 'Signed. The CRM has the file.');
-  return n('parked', 'delivering', 'dead') === 0 && n('delivered') < all;
 }
 
 async function run(action) {
@@ -159,16 +166,14 @@ $('sign').addEventListener('click', () => run(async () => {
   const params = await post(`/api/deals/${deal}/sign`);
   job = params.job;
   for (const d of params.documents) d.content = await content(d.content);
-  const rest = show(await client.sign(params, { onProgress: progress }));
-  // What was left or rejected is not coming any more: the next press begins a new job.
-  if (rest) await post(`/api/jobs/${params.job}/close`);
+  await settle(await client.sign(params, { onProgress: progress }));
 }));
 
 $('cancel').addEventListener('click', () => client.cancel(job).catch(trouble));
 
 $('again').addEventListener('click', () => run(async () => {
   const { delivery } = await post(`/api/jobs/${parked}/bearer`);
-  show(await client.deliver(parked, delivery));
+  await settle(await client.deliver(parked, delivery));
 }));
 
 $('connect').addEventListener('click', async () => {
@@ -193,7 +198,7 @@ async function look() {
   const open = $('live').dataset.job;
   if (!open || signing || !client.agent) return;
   try {
-    show(await client.state(open));
+    await settle(await client.state(open));
   } catch (e) {
     if (e.code === 'job_running') say('', troubles.job_running);
   }
