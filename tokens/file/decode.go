@@ -119,16 +119,14 @@ func decrypt(data, password []byte) (*key, error) {
 	return k, nil
 }
 
-// wipe overwrites what can be reached of the key.
+// wipe forgets the key, and overwrites what the standard library still lets us
+// reach of it: the numbers of an RSA key, but not its own copy of them.
 func (k *key) wipe() {
-	switch p := k.signer.(type) {
-	case *rsa.PrivateKey:
+	if p, ok := k.signer.(*rsa.PrivateKey); ok {
 		clear(p.D.Bits())
 		for _, q := range p.Primes {
 			clear(q.Bits())
 		}
-	case *ecdsa.PrivateKey:
-		clear(p.D.Bits())
 	}
 	k.signer = nil
 }

@@ -20,6 +20,7 @@ import (
 	"tanba/crypto/cert"
 	"tanba/crypto/sigalg"
 	"tanba/tokens"
+	"tanba/tokens/remote"
 	"tanba/tokens/wire"
 )
 
@@ -75,6 +76,14 @@ func playHost(mode string) {
 	}
 	long := strings.Repeat("x", 2<<20)
 	switch mode {
+	case "host beside":
+		path, err := remote.HostBeside()
+		fmt.Println(path, err)
+	case "environment":
+		for _, e := range os.Environ() {
+			_, _ = fmt.Fprintln(os.Stderr, e)
+		}
+		time.Sleep(100 * time.Millisecond)
 	case "start: exit":
 		os.Exit(0)
 	case "start: hang":

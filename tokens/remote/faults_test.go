@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -272,6 +273,48 @@ func TestRefusedPaths(t *testing.T) {
 	require.NoError(t, err)
 	_, err = d.List(t.Context())
 	assert.ErrorIs(t, err, tokens.ErrLibrary)
+}
+
+func TestHostBeside(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	program, err := os.ReadFile(self)
+	require.NoError(t, err)
+	path := filepath.Join(dir, "agent")
+	require.NoError(t, os.WriteFile(path, program, 0o700))
+	ask := func() string {
+		c := exec.Command(path)
+		c.Dir = "/"
+		c.Env = append(os.Environ(), fakeMode+"=host beside")
+		out, err := c.Output()
+		require.NoError(t, err)
+		return strings.TrimSpace(string(out))
+	}
+	host := filepath.Join(dir, "tokenhost")
+	assert.NotContains(t, ask(), "<nil>", "none there")
+	require.NoError(t, os.Mkdir(host, 0o700))
+	assert.NotContains(t, ask(), "<nil>", "a folder is none")
+	require.NoError(t, os.Remove(host))
+	require.NoError(t, os.WriteFile(host, nil, 0o700))
+	assert.Equal(t, host+" <nil>", ask())
+}
+
+func TestEnvironmentIsClean(t *testing.T) {
+	t.Setenv("LD_PRELOAD", "")
+	t.Setenv("LD_LIBRARY_PATH", "/canary")
+	t.Setenv("GODEBUG", "canary=1")
+	t.Setenv("CANARY_TOKEN", "canary")
+	t.Setenv("SOFTTOKEN_DIR", "/soft")
+	t.Setenv("SOFTHSM2_CONF", "/hsm.conf")
+	d, log := fakeDriver(t, "environment")
+	_, err := d.List(t.Context())
+	require.Error(t, err)
+	assert.Contains(t, log.String(), "SOFTTOKEN_DIR=/soft")
+	assert.Contains(t, log.String(), "SOFTHSM2_CONF=/hsm.conf")
+	assert.NotContains(t, log.String(), "canary")
+	assert.NotContains(t, log.String(), "LD_PRELOAD")
 }
 
 func TestRealHostRefuses(t *testing.T) {

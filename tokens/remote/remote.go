@@ -155,6 +155,9 @@ func (d *Driver) List(ctx context.Context) ([]tokens.Token, error) {
 	if err != nil {
 		return nil, c.kill(err)
 	}
+	for i := range list {
+		list[i].Library = d.cfg.Library // we know better than it
+	}
 	return list, nil
 }
 
