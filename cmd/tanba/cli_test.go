@@ -98,7 +98,7 @@ func TestVersionAndUsage(t *testing.T) {
 	out, _, status := m.run("", "version")
 	assert.Equal(t, "tanba "+Version+"\n", out)
 	assert.Zero(t, status)
-	for _, args := range [][]string{{"sign"}, {"nonsense"}, {"verify", "/nowhere"}, {"verify", "--revocation", "perhaps", os.Args[0]}, {"--config", "/nowhere", "tokens"}} {
+	for _, args := range [][]string{{"sign"}, {"sign", os.Args[0]}, {"nonsense"}, {"verify", "/nowhere"}, {"verify", "--revocation", "perhaps", os.Args[0]}, {"--config", "/nowhere", "tokens"}} {
 		_, errOut, status := m.run("", args...)
 		assert.Equal(t, 2, status, args)
 		assert.NotEmpty(t, errOut, args)

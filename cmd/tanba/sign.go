@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
+
 	"tanba/agent/job"
 	"tanba/agent/policy"
 	"tanba/agent/sign"
@@ -26,7 +28,7 @@ import (
 type signCmd struct {
 	Files    []string `arg:"" name:"file" help:"Files to sign." type:"existingfile"`
 	Key      string   `help:"PKCS#11 URI (RFC 7512) or PKCS#12 file; default: the only certificate present." placeholder:"URI|FILE"`
-	PINFile  string   `name:"pin-file" help:"File with the PIN or password in its first line; - is standard input." placeholder:"FILE|-" required:""`
+	PINFile  string   `name:"pin-file" help:"File with the PIN or password in its first line; - is standard input; default: ask at the terminal." placeholder:"FILE|-"`
 	Format   string   `help:"pades or cades; default: pades for PDF files, cades for others." enum:"pades,cades," default:""`
 	Level    string   `help:"Baseline level." enum:"B-B" default:"B-B"`
 	Attached bool     `help:"Put the content into the CAdES file."`
@@ -47,9 +49,9 @@ func (c *signCmd) Run(ctx context.Context, e *env) error {
 	if err := f.make(); err != nil {
 		return err
 	}
-	pin, err := c.readPIN(e.in)
+	pin, err := c.readPIN(e)
 	if err != nil {
-		return &usageError{fmt.Errorf("--pin-file: %w", err)}
+		return err
 	}
 	defer pin.Wipe()
 	log := slog.New(slog.DiscardHandler)
@@ -130,12 +132,17 @@ func extension(d job.Document) string {
 	return ".p7s"
 }
 
-func (c *signCmd) readPIN(stdin io.Reader) (tokens.PIN, error) {
-	r := stdin
+// readPIN reads the PIN from --pin-file, or asks for it at the terminal
+// without showing it.
+func (c *signCmd) readPIN(e *env) (tokens.PIN, error) {
+	if c.PINFile == "" {
+		return askPIN(e)
+	}
+	r := e.in
 	if c.PINFile != "-" {
 		f, err := os.Open(c.PINFile)
 		if err != nil {
-			return tokens.PIN{}, err
+			return tokens.PIN{}, &usageError{err}
 		}
 		defer f.Close()
 		r = f
@@ -149,7 +156,24 @@ func (c *signCmd) readPIN(stdin io.Reader) (tokens.PIN, error) {
 	}
 	b = bytes.TrimSuffix(b, []byte("\r"))
 	if len(b) == 0 || len(b) > tokens.MaxPIN {
-		return tokens.PIN{}, fmt.Errorf("the first line must be 1 to %d bytes", tokens.MaxPIN)
+		return tokens.PIN{}, &usageError{fmt.Errorf("--pin-file: the first line must be 1 to %d bytes", tokens.MaxPIN)}
+	}
+	return tokens.NewPIN(b), nil
+}
+
+func askPIN(e *env) (tokens.PIN, error) {
+	f, ok := e.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return tokens.PIN{}, &usageError{errors.New("no terminal to ask for the PIN: give --pin-file")}
+	}
+	fmt.Fprint(e.err, "PIN or password: ")
+	b, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(e.err)
+	if err != nil {
+		return tokens.PIN{}, err
+	}
+	if len(b) == 0 || len(b) > tokens.MaxPIN {
+		return tokens.PIN{}, fmt.Errorf("the PIN must be 1 to %d bytes", tokens.MaxPIN)
 	}
 	return tokens.NewPIN(b), nil
 }
