@@ -207,6 +207,9 @@ type action = chromedp.Action[chromedp.Void]
 // openTab starts Chromium and loads address, after prepare.
 func openTab(t *testing.T, address string, flags []chromedp.ExecAllocatorOption, prepare ...action) tab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("headless", "new"), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),

@@ -6,6 +6,7 @@
 const SUBPROTOCOL = 'tanba.v1';
 const PROTOCOL = 1;
 const PORTS = [17650, 17651, 17652, 17653, 17654, 17655, 17656, 17657, 17658, 17659];
+const LOOPBACK = ['127.0.0.1', 'localhost', '[::1]'];
 const PIN_KEY = 'tanba.v1.key';
 const PORT_KEY = 'tanba.v1.port';
 
@@ -49,51 +50,33 @@ const TEXTS = {
 };
 
 /** Prepares a client. Nothing is connected yet: see status(). */
-export function connect(options = {}) {
-  return new Tanba(options);
-}
+export const connect = (options = {}) => new Tanba(options);
 
 class Tanba {
-  #ports;
-  #onStatus;
-  #onTokens;
-  #minVersion;
-  #storage;
-  #pins;
-  #pinKey;
-  #host;
-  #status = 'not_installed';
+  #o; // options
+  #status = null;
   #socket = null;
-  #hello = null;
+  #hello = null; // set when the agent on #socket has proved itself
   #opening = null;
   #calls = new Map();
   #progress = new Map();
   #sending = Promise.resolve();
   #signing = 0;
   #next = 1;
-  #ed25519;
   #works = null;
-  #reported = false;
   #closed = false;
 
-  constructor({ ports = PORTS, onStatus, onTokens, storage, pins, pinKey = PIN_KEY, minVersion, host = '127.0.0.1', ed25519 = webCrypto }) {
-    if (host !== '127.0.0.1' && host !== 'localhost' && host !== '[::1]') throw new TypeError('host must be a loopback address');
-    this.#ports = ports;
-    this.#onStatus = onStatus;
-    this.#onTokens = onTokens;
-    this.#storage = storage === undefined ? defaultStorage() : storage;
-    this.#pins = pins ? [].concat(pins) : null;
-    this.#pinKey = pinKey;
-    this.#minVersion = minVersion;
-    this.#host = host;
-    this.#ed25519 = ed25519;
+  constructor({ ports = PORTS, host = '127.0.0.1', pins, pinKey = PIN_KEY, storage = defaultStorage(), ed25519 = webCrypto,
+    minVersion, onStatus, onTokens }) {
+    if (!LOOPBACK.includes(host)) throw new TypeError('host must be a loopback address');
+    this.#o = { ports, host, pins: pins && [].concat(pins), pinKey, storage, ed25519, minVersion, onStatus, onTokens };
   }
 
   /** What hello told, or null while not connected. */
   get agent() { return this.#hello; }
 
   /** The state as last seen. */
-  get last() { return this.#status; }
+  get last() { return this.#status ?? 'not_installed'; }
 
   /** Finds out the state. May be called when the page loads: while the browser would ask for its
    *  permission, nothing is connected and the state is lna_prompt. */
@@ -104,18 +87,12 @@ class Tanba {
     } catch (e) {
       this.#failed(e);
     }
-    return this.#status;
+    return this.last;
   }
 
   /** Asks the signer to allow this site. Call it from a click. Resolves to the agent's hello. */
   async requestAccess() {
-    try {
-      await this.#connect(true, true);
-    } catch (e) {
-      this.#failed(e);
-      throw e;
-    }
-    if (!this.#known().length) this.#pin(this.#hello.key);
+    await this.#begin(true);
     this.#settled();
     return this.#hello;
   }
@@ -123,14 +100,7 @@ class Tanba {
   /** Has a job signed. Call it from a click. Resolves to {job, documents: [...]}. */
   async sign(job, { onProgress, signal } = {}) {
     signal?.throwIfAborted();
-    try {
-      await this.#connect(true);
-    } catch (e) {
-      this.#failed(e);
-      throw e;
-    }
-    // A site that policy allowed never asked for access: it pins with the first signature.
-    if (!this.#known().length) this.#pin(this.#hello.key);
+    await this.#begin(false);
     if (onProgress) this.#progress.set(job.job, onProgress);
     const abort = () => { this.cancel(job.job).catch(() => {}); };
     this.#signing++;
@@ -142,8 +112,8 @@ class Tanba {
         try {
           // One at a time: uploads of two jobs must not mix.
           const sent = this.#sending.then(() => this.#send(job));
-          this.#sending = sent.then(() => {}, () => {});
-          return await (await sent).answer;
+          this.#sending = sent.catch(() => {});
+          return await (await sent)();
         } catch (e) {
           // The same job sent again is attached to the one that runs, or brings its result.
           if (e.code !== 'disconnected' || this.#closed || tries === RETRIES) throw e;
@@ -155,7 +125,8 @@ class Tanba {
       signal?.removeEventListener('abort', abort);
       if (this.#progress.get(job.job) === onProgress) this.#progress.delete(job.job);
       this.#signing--;
-      this.#settled();
+      if (this.#hello) this.#settled();
+      else this.#report('not_installed');
     }
   }
 
@@ -186,13 +157,23 @@ class Tanba {
 
   // ---- finding the agent
 
+  // begin connects for something that the person asked for, and keeps the key of the agent that answers first.
+  // (A site that policy allowed never asks for access: it keeps the key at the first signature.)
+  async #begin(access) {
+    try {
+      await this.#connect(true, access);
+    } catch (e) {
+      this.#failed(e);
+      throw e;
+    }
+    if (!this.#o.pins && !this.#known().length) this.#store(this.#o.pinKey, this.#hello.key);
+  }
+
   async #connect(click, access = false) {
     if (this.#hello && this.#socket?.readyState === 1) return;
-    if (this.#opening) {
-      const waiting = this.#opening;
-      if (waiting.click || !click) {
-        if (!access || waiting.access) return waiting.done;
-      }
+    const waiting = this.#opening;
+    if (waiting) {
+      if ((waiting.click || !click) && (waiting.access || !access)) return waiting.done;
       await waiting.done.catch(() => {});
       if (this.#hello && this.#socket?.readyState === 1) return;
     }
@@ -208,9 +189,9 @@ class Tanba {
     // A script may run when the page loads, in a worker or after a long wait: the browser's question then
     // comes out of nowhere, or never.
     if (permission === 'prompt' && (!click || !userIsActive())) throw new TanbaError('needs_click');
-    if (!(await (this.#works ??= works(this.#ed25519)))) throw new TanbaError('no_ed25519');
+    if (!(await (this.#works ??= works(this.#o.ed25519)))) throw new TanbaError('no_ed25519');
     const order = this.#order();
-    const open = (port, ms) => openSocket(this.#host, port, ms).catch(() => null);
+    const open = (port, ms) => openSocket(this.#o.host, port, ms).catch(() => null);
     // One port alone first: as a rule it answers, and the browser asks once.
     const sockets = [open(order[0], permission === 'prompt' ? PERMISSION_MS : OPEN_MS)];
     if (permission === 'prompt' && !(await sockets[0])) {
@@ -261,10 +242,10 @@ class Tanba {
     const pins = this.#known();
     const nonce = newNonce();
     // The signer may take as long as the agent lets them; a program that only holds the line does not.
-    const hello = await within(method === 'hello' ? HELLO_MS : ACCESS_MS, this.#call(method, { nonce }));
+    const hello = await within(method === 'hello' ? HELLO_MS : ACCESS_MS, this.#call(method, { nonce }, socket));
     const key = await this.#proof(hello, nonce, port);
     if (pins.length && !pins.includes(key)) throw new TanbaError('wrong_agent');
-    if (hello.protocol !== PROTOCOL || (this.#minVersion && older(hello.version, this.#minVersion))) throw new TanbaError('old');
+    if (hello.protocol !== PROTOCOL || (this.#o.minVersion && older(hello.version, this.#o.minVersion))) throw new TanbaError('old');
     this.#hello = Object.freeze({ ...hello, port });
     this.#store(PORT_KEY, String(port));
   }
@@ -272,80 +253,56 @@ class Tanba {
   async #proof(hello, nonce, port) {
     try {
       const text = new TextEncoder().encode(`tanba.v1 hello\n${nonce}\n${globalThis.location.origin}\n${port}`);
-      if (await this.#ed25519(unbase64url(hello.key), text, unbase64url(hello.signature))) return hello.key;
+      if (await this.#o.ed25519(unbase64url(hello.key), text, unbase64url(hello.signature))) return hello.key;
     } catch { /* no agent of ours writes that */ }
     throw new TanbaError('wrong_agent');
   }
 
   // order puts the port that answered last time first.
   #order() {
-    const last = Number(this.#storage?.getItem(PORT_KEY));
-    return this.#ports.includes(last) ? [last, ...this.#ports.filter((p) => p !== last)] : this.#ports;
+    const last = Number(this.#o.storage?.getItem(PORT_KEY));
+    return this.#o.ports.includes(last) ? [last, ...this.#o.ports.filter((p) => p !== last)] : this.#o.ports;
   }
 
   #known() {
-    if (this.#pins) return this.#pins;
-    const stored = this.#storage?.getItem(this.#pinKey);
+    if (this.#o.pins) return this.#o.pins;
+    const stored = this.#o.storage?.getItem(this.#o.pinKey);
     return stored ? [stored] : [];
-  }
-
-  #pin(key) {
-    if (!this.#pins) this.#store(this.#pinKey, key);
   }
 
   #store(name, value) {
     try {
-      this.#storage?.setItem(name, value);
+      this.#o.storage?.setItem(name, value);
     } catch { /* no room, or not allowed: without a pin the CRM's server still checks deliveries */ }
   }
 
   /** Forgets the pinned agent: after the signer got a new computer. */
   forget() {
-    this.#storage?.removeItem(this.#pinKey);
+    this.#o.storage?.removeItem(this.#o.pinKey);
     this.close();
   }
 
   // ---- messages
 
-  #call(method, params) {
-    return this.#post(method, params).answer;
-  }
-
-  // post sends at once; its answer comes later.
-  #post(method, params) {
-    const socket = this.#socket;
-    if (!socket || socket.readyState !== 1) {
-      const answer = Promise.reject(new TanbaError('disconnected'));
-      return { answer };
-    }
+  // call sends at once and resolves to the result. Only introduce names a socket whose agent has not proved itself.
+  #call(method, params, socket = this.#hello && this.#socket) {
+    if (socket?.readyState !== 1) return Promise.reject(new TanbaError('disconnected'));
     const id = this.#next++;
-    const answer = new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject, socket }));
     socket.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }));
-    return { answer };
+    return new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject, socket }));
   }
 
   #message(socket, data) {
-    let m;
-    try {
-      m = JSON.parse(data);
-    } catch {
-      socket.close(1000);
-      return;
-    }
-    if (m.method === 'progress') {
-      this.#progress.get(m.params?.job)?.(m.params);
-      return;
-    }
-    if (m.method === 'tokens') {
-      if (this.#hello && this.#socket === socket) {
-        this.#hello = Object.freeze({ ...this.#hello, tokens: m.params.present });
-        this.#settled();
-        this.#onTokens?.(m.params.present);
-      }
-      return;
+    const m = JSON.parse(data); // what is not JSON is no agent of ours: the call above times out
+    const known = this.#hello && this.#socket === socket;
+    if (m.method === 'progress' && known) this.#progress.get(m.params.job)?.(m.params);
+    if (m.method === 'tokens' && known) {
+      this.#hello = Object.freeze({ ...this.#hello, tokens: m.params.present });
+      this.#settled();
+      this.#o.onTokens?.(m.params.present);
     }
     const call = this.#calls.get(m.id);
-    if (!call || call.socket !== socket) return;
+    if (call?.socket !== socket) return;
     this.#calls.delete(m.id);
     if (m.error) {
       const d = m.error.data ?? {};
@@ -367,16 +324,17 @@ class Tanba {
       const known = this.#hello !== null;
       this.#socket = null;
       this.#hello = null;
-      if (known) this.#report('not_installed');
+      if (known && !this.#signing) this.#report('not_installed');
     }
   }
 
   // ---- signing
 
-  // send sends the documents and the request; it resolves when all is sent.
+  // send sends the documents and the request, all to the agent that has proved itself now. It resolves when all
+  // is sent, to a function that waits for the answer.
   async #send(job) {
     if (!this.#hello) throw new TanbaError('disconnected');
-    const limits = this.#hello.limits;
+    const socket = this.#socket, { limits } = this.#hello;
     let inline = 0;
     const documents = [];
     for (const d of job.documents) {
@@ -394,24 +352,23 @@ class Tanba {
           inline += length;
           out.content = { inline: base64(new Uint8Array(await blob.arrayBuffer())) };
         } else {
-          out.content = { stream: await this.#upload(blob, limits.chunk, d.id) };
+          out.content = { stream: await this.#upload(socket, blob, limits.chunk, d.id) };
         }
       }
       documents.push(out);
     }
     const { title, reference, counterparty, filter } = job;
-    return this.#post('sign', { job: job.job, title, reference, counterparty, documents, filter, delivery: wireDelivery(job.delivery) });
+    const params = { job: job.job, title, reference, counterparty, documents, filter, delivery: wireDelivery(job.delivery) };
+    const answer = this.#call('sign', params, socket);
+    answer.catch(() => {}); // the function below tells
+    return () => answer;
   }
 
-  async #upload(blob, chunk, document) {
-    const socket = this.#socket;
-    let stream;
-    try {
-      ({ stream } = await this.#call('upload', { size: blob.size }));
-    } catch (e) {
+  async #upload(socket, blob, chunk, document) {
+    const { stream } = await this.#call('upload', { size: blob.size }, socket).catch((e) => {
       e.document ??= document;
       throw e;
-    }
+    });
     for (let at = 0; at < blob.size; at += chunk) {
       const part = new Uint8Array(await blob.slice(at, at + chunk).arrayBuffer());
       const frame = new Uint8Array(4 + part.length);
@@ -439,22 +396,19 @@ class Tanba {
   }
 
   #report(status) {
-    if (status === this.#status && this.#reported) return;
-    this.#reported = true;
+    if (status === this.#status) return;
     this.#status = status;
-    this.#onStatus?.(status);
+    this.#o.onStatus?.(status);
   }
 }
 
 // rank orders what the ports had to say: an agent that speaks of this site says more than a stranger.
-function rank(code) {
-  return ['wrong_agent', 'site_not_allowed', 'too_many_requests', 'access_refused', 'old'].indexOf(code) + 1;
-}
+const rank = (code) => ['wrong_agent', 'site_not_allowed', 'too_many_requests', 'access_refused', 'old'].indexOf(code) + 1;
 
 /** 'granted' | 'denied' | 'prompt' | 'none': the browser's permission to reach this computer. */
 async function loopbackPermission() {
   // A page of this computer itself needs none, whatever the browser says of the permission.
-  if (['127.0.0.1', 'localhost', '[::1]'].includes(globalThis.location?.hostname)) return 'none';
+  if (LOOPBACK.includes(globalThis.location?.hostname)) return 'none';
   for (const name of ['loopback-network', 'local-network-access']) {
     try {
       return (await navigator.permissions.query({ name })).state;
@@ -463,10 +417,7 @@ async function loopbackPermission() {
   return 'none';
 }
 
-function userIsActive() {
-  const a = globalThis.navigator?.userActivation;
-  return a ? a.isActive : true;
-}
+const userIsActive = () => globalThis.navigator?.userActivation?.isActive ?? true;
 
 function openSocket(host, port, ms) {
   return new Promise((resolve, reject) => {
@@ -484,8 +435,8 @@ function openSocket(host, port, ms) {
 async function works(ed25519) {
   try {
     return await ed25519(
-      unhex('d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'), new Uint8Array(),
-      unhex('e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b'));
+      unbase64url('11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo'), new Uint8Array(),
+      unbase64url('5VZDAMNgrHKQhuLMgG6CioSHfx645dl02HPgZSJJAVVfuIIVkKM7rMYeOXAc-bRr0lv18FlbviRlUUFDjnoQCw'));
   } catch {
     return false;
   }
@@ -529,17 +480,9 @@ function base64(bytes) {
   return btoa(s);
 }
 
-function unbase64url(s) {
-  return Uint8Array.from(atob(s.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
-}
+const unbase64url = (s) => Uint8Array.from(atob(s.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
 
-function unhex(s) {
-  return Uint8Array.from(s.match(/../g), (b) => parseInt(b, 16));
-}
-
-function pause(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function within(ms, promise) {
   let timer;
