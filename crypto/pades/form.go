@@ -84,12 +84,13 @@ func (w *fieldWalk) field(v pdf.Value, from inherited, depth int) error {
 	if o.Missing() || o.Null() {
 		return nil // a field that was deleted
 	}
-	if ref != (pdf.Ref{}) {
-		if w.seen[ref] {
-			return broken("field %v stands twice in the form", ref)
-		}
-		w.seen[ref] = true
+	if ref == (pdf.Ref{}) {
+		return broken("a field is not an object of its own")
 	}
+	if w.seen[ref] {
+		return broken("field %v stands twice in the form", ref)
+	}
+	w.seen[ref] = true
 	if w.n++; w.n > maxFields || depth > maxFieldDepth {
 		return broken("a form with more than %d fields, or deeper than %d", maxFields, maxFieldDepth)
 	}

@@ -292,7 +292,8 @@ func TestBrokenDocuments(t *testing.T) {
 		{"fields are a name", withForm("<< /Fields /X >>", ""), pades.ErrBroken},
 		{"a field twice", withForm("<< /Fields [10 0 R 10 0 R] >>", "", "<< /T (a) >>"), pades.ErrBroken},
 		{"a loop of fields", withForm("<< /Fields [10 0 R] >>", "", "<< /T (a) /Kids [10 0 R] >>"), pades.ErrBroken},
-		{"a deep tree of direct fields", withForm("<< /Fields ["+strings.Repeat("<< /T (a) /Kids [", 70)+strings.Repeat("] >>", 70)+"] >>", ""), pades.ErrBroken},
+		{"a direct field", withForm("<< /Fields [<< /T (a) /FT /Tx >>] >>", ""), pades.ErrBroken},
+		{"a deep tree of fields", withForm("<< /Fields [10 0 R] >>", "", deep(70)...), pades.ErrBroken},
 		{"a signature is a number", withForm("<< /Fields [10 0 R] >>", "", "<< /T (a) /FT /Sig /V 1 >>"), pades.ErrBroken},
 		{"encrypted", bytes.Replace(pdftest.Plain(1), []byte("/Root 1 0 R"), []byte("/Root 1 0 R /Encrypt << >>"), 1), pades.ErrEncrypted},
 		{"bytes in front", append([]byte("\n"), pdftest.Plain(1)...), pades.ErrBroken},
@@ -305,7 +306,15 @@ func TestBrokenDocuments(t *testing.T) {
 	}
 }
 
-// A page tree of a hundred thousand pages is not walked to its end.
+// deep makes fields in each other, from object 10 on.
+func deep(n int) (objects []string) {
+	for i := range n {
+		objects = append(objects, fmt.Sprintf("<< /T (a) /Kids [%d 0 R] >>", 11+i))
+	}
+	return objects
+}
+
+// A page tree of many pages is not walked to its end.
 func TestManyPages(t *testing.T) {
 	m := &pdftest.Maker{}
 	const n = 30_000

@@ -106,8 +106,6 @@ func (d *Document) emptyField(o Options) (*field, error) {
 			return nil, fmt.Errorf("%w %q: not for a signature", ErrField, o.Field)
 		case f.signed:
 			return nil, fmt.Errorf("%w %q: signed already", ErrField, o.Field)
-		case f.ref == (pdf.Ref{}):
-			return nil, fmt.Errorf("%w %q: not an object of its own", ErrField, o.Field)
 		}
 		return f, d.meets(f, o)
 	}

@@ -183,6 +183,9 @@ func TestRefused(t *testing.T) {
 		{"xref stream: huge size", made(func(m *pdftest.Maker) []byte { return raw(m, "/Size 99999999999 /W [1 2 1]", make([]byte, 11)) }), pdf.ErrMalformed},
 		{"xref stream: odd index", made(func(m *pdftest.Maker) []byte { return raw(m, "/Size 5 /W [1 2 1] /Index [0]", make([]byte, 40)) }), pdf.ErrMalformed},
 		{"xref stream: negative index", made(func(m *pdftest.Maker) []byte { return raw(m, "/Size 5 /W [1 2 1] /Index [-1 2]", make([]byte, 40)) }), pdf.ErrMalformed},
+		{"xref stream: many ranges", made(func(m *pdftest.Maker) []byte {
+			return raw(m, "/Size 5 /W [1 2 1] /Index ["+strings.Repeat("0 1 ", 2<<20)+"]", make([]byte, 40))
+		}), pdf.ErrMalformed},
 		{"xref stream: many entries", made(func(m *pdftest.Maker) []byte {
 			return raw(m, "/Size 5 /W [8 8 8] /Index ["+strings.Repeat("0 8388600 ", 1000)+"]", make([]byte, 40))
 		}), pdf.ErrMalformed},
@@ -244,6 +247,44 @@ func TestBrokenObjects(t *testing.T) {
 			assert.ErrorIs(t, err, c.want)
 			assert.Less(t, time.Since(from), 5*time.Second)
 		})
+	}
+}
+
+// Arrays and dictionaries that would take much more memory than bytes.
+func TestManyElements(t *testing.T) {
+	v := pdf.Value{Raw: []byte("[" + strings.Repeat("0 ", pdf.MaxElements) + "]")}
+	list, err := v.Array()
+	assert.NoError(t, err)
+	assert.Len(t, list, pdf.MaxElements)
+	v.Raw = []byte("[" + strings.Repeat("0 ", pdf.MaxElements+1) + "]")
+	_, err = v.Array()
+	assert.ErrorIs(t, err, pdf.ErrMalformed)
+	v.Raw = []byte("<<" + strings.Repeat("/A 0", pdf.MaxKeys+1) + ">>")
+	_, err = v.Dict()
+	assert.ErrorIs(t, err, pdf.ErrMalformed)
+}
+
+// Bombs in several sections do not add up.
+func TestSectionsTogetherAreBounded(t *testing.T) {
+	m := &pdftest.Maker{}
+	m.Pages("", "")
+	rows := pdftest.Deflate(make([]byte, 30<<20))
+	prev, b := int64(0), []byte(nil)
+	for i := range 4 {
+		at := m.Len()
+		back := ""
+		if i > 0 {
+			back = fmt.Sprintf("/Prev %d", prev)
+		}
+		m.Raw(fmt.Sprintf("9 0 obj\n<< /Type /XRef /Root 1 0 R /W [1 2 1] /Size %d /Filter /FlateDecode %s /Length %d >>\nstream\n%s\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n",
+			30<<20/4, back, len(rows), rows, at))
+		prev, b = at, m.Bytes()
+		_, err := open(b)
+		if i < 2 {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorIs(t, err, pdf.ErrMalformed)
+		}
 	}
 }
 

@@ -32,11 +32,15 @@ const (
 	MaxObjectNumber = 8_388_607
 	// MaxSections is the number of cross-reference sections.
 	MaxSections = 4096
-	// maxLooseEntries bounds a table whose lines are not 20 bytes long, which
-	// is held in memory.
-	maxLooseEntries = 1 << 20
+	// MaxElements is the number of elements of one array that is taken apart,
+	// MaxKeys that of the keys of a dictionary.
+	MaxElements = 1 << 20
+	MaxKeys     = 1 << 16
+	// maxKept bounds what all cross-reference sections of one file keep in
+	// memory, in bytes. Tables of lines of 20 bytes stay in the file.
+	maxKept = 64 << 20
 	// maxWork bounds the bytes read and inflated for the structure of one file.
-	maxWork = 512 << 20
+	maxWork = 256 << 20
 	// tail is how far from the end "startxref" is looked for.
 	tail = 2048
 )
@@ -58,6 +62,14 @@ var (
 
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+}
+
+// keepBytes counts n bytes that a cross-reference section keeps.
+func (f *File) keepBytes(n int64) error {
+	if f.kept += n; f.kept > maxKept {
+		return malformed("cross-reference sections of more than %d bytes", maxKept)
+	}
+	return nil
 }
 
 func unsupported(format string, args ...any) error {
@@ -84,6 +96,7 @@ type File struct {
 	root     Ref
 	next     int // first object number that is surely free
 	work     int64
+	kept     int64 // by sections
 	streams  map[int]*objectStream
 	cached   int64 // bytes in streams
 	loading  map[int]bool

@@ -64,7 +64,6 @@ func (c *cursor) uint() (int64, error) {
 // bytes stay in the file.
 func (f *File) readTable(c *cursor) (*section, error) {
 	s := &section{}
-	loose := 0
 	for {
 		w, err := c.word()
 		if err != nil {
@@ -96,12 +95,15 @@ func (f *File) readTable(c *cursor) (*section, error) {
 			return nil, err
 		}
 		if !fixed {
-			if loose += r.count; loose > maxLooseEntries {
-				return nil, malformed("a cross-reference table with lines of other lengths than 20")
+			if err := f.keepBytes(int64(r.count) * entryBytes); err != nil {
+				return nil, err
 			}
 			if r.loose, err = looseLines(c, r.count); err != nil {
 				return nil, err
 			}
+		}
+		if err := f.keepBytes(rangeBytes); err != nil {
+			return nil, err
 		}
 		s.ranges = append(s.ranges, r)
 	}

@@ -98,7 +98,7 @@ func decodeName(raw []byte) string {
 	return string(out)
 }
 
-// Array returns the elements of the array that v is.
+// Array returns the elements of the array that v is, at most MaxElements.
 func (v Value) Array() ([]Value, error) {
 	if !v.IsArray() {
 		return nil, malformed("an array is something else")
@@ -114,11 +114,14 @@ func (v Value) Array() ([]Value, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(out) == MaxElements {
+			return nil, malformed("an array of more than %d elements", MaxElements)
+		}
 		out = append(out, v.sub(from, l.i))
 	}
 }
 
-// Dict returns the dictionary that v is.
+// Dict returns the dictionary that v is, of at most MaxKeys.
 func (v Value) Dict() (*Dict, error) {
 	if !v.IsDict() {
 		return nil, malformed("a dictionary is something else")
@@ -140,6 +143,9 @@ func (v Value) Dict() (*Dict, error) {
 		}
 		if from, err = l.value(0); err != nil {
 			return nil, err
+		}
+		if len(d.entries) == MaxKeys {
+			return nil, malformed("a dictionary of more than %d keys", MaxKeys)
 		}
 		d.entries = append(d.entries, dictEntry{key, v.sub(from, l.i)})
 	}

@@ -28,6 +28,12 @@ type xrange struct {
 	loose []entry
 }
 
+// What an xrange and an entry take in memory, about.
+const (
+	rangeBytes = 64
+	entryBytes = 24
+)
+
 type kind byte
 
 const (
@@ -182,8 +188,11 @@ func (f *File) readXRefStream(off int64) (*section, error) {
 	if err != nil {
 		return nil, err
 	}
-	if total*row > MaxInflated {
-		return nil, malformed("a cross-reference stream of %d entries", total)
+	if err := f.keepBytes(int64(len(s.ranges)) * rangeBytes); err != nil {
+		return nil, err
+	}
+	if err := f.keepBytes(total * row); err != nil {
+		return nil, err
 	}
 	if s.rows, err = f.decode(o.stream, d); err != nil {
 		return nil, err
@@ -230,6 +239,9 @@ var errNoEntry = errors.New("no entry")
 
 // lookup finds num in one section.
 func (f *File) lookup(s *section, num int) (entry, error) {
+	if err := f.spend(8); err != nil { // so that many sections are work too
+		return entry{}, err
+	}
 	i, found := slices.BinarySearchFunc(s.ranges, num, func(r xrange, n int) int {
 		switch {
 		case n < r.first:
