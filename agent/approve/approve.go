@@ -105,6 +105,7 @@ func (a *Approver) Reopen(ctx context.Context) error {
 // open. It does not block: Runner.Observe may call it.
 func (a *Approver) Progress(origin string, p job.Progress) {
 	if pr := a.find(origin, p.Job); pr != nil {
+		pr.idle.Reset(workIdle)
 		pr.progress(p)
 	}
 }

@@ -139,6 +139,43 @@ func TestCancelled(t *testing.T) {
 	assert.Contains(t, pageText(t, ctx), "Сайт отозвал запрос")
 }
 
+func TestAgentGoes(t *testing.T) {
+	h := newHouse(t)
+	done := h.ask(t.Context(), newAsk(1))
+	ctx, _ := h.tab()
+	run(t, ctx, chromedp.WaitVisible("#sign"))
+	require.NoError(t, h.approver.cfg.Pages.Close())
+	assertCode(t, job.CodeClosed, wait(t, done).err)
+	run(t, ctx, chromedp.WaitVisible("#last"))
+	assert.Contains(t, pageText(t, ctx), "Tanba не отвечает")
+}
+
+// TestMarkupIsText shows what a hostile site and certificate can put on the
+// page: letters.
+func TestMarkupIsText(t *testing.T) {
+	const evil = `<img id="evil" src="x" onerror="document.title='evil'"><script>document.title='evil'</script>`
+	who := director()
+	who.name, who.organization = evil[:60], evil[:60]
+	k := token(t, tokens.PINOK, who)
+	k.Label = evil
+	h, f := newHouse(t), newAsk(2, k)
+	r := &f.prepared.Request
+	r.Title, r.Reference, r.Counterparty = evil, evil, "counter\u202eparty"
+	f.prepared.Documents[0].Name = evil
+	f.prepared.Documents[1].MediaType = evil
+	ask, stop := context.WithCancel(t.Context())
+	done := h.ask(ask, f)
+	ctx, _ := h.tab()
+	run(t, ctx, chromedp.WaitVisible("#pin"), chromedp.Sleep(200*time.Millisecond))
+	assert.Equal(t, 1, eval[int](t, ctx, `document.images.length`), "our own mark")
+	assert.NotEqual(t, "evil", eval[string](t, ctx, "document.title"))
+	shown := pageText(t, ctx)
+	assert.Contains(t, shown, evil)
+	assert.Contains(t, shown, "counterparty", "the direction is not turned")
+	stop()
+	wait(t, done)
+}
+
 func TestTokenComesAndGoes(t *testing.T) {
 	k := token(t, tokens.PINOK, director())
 	h, f := newHouse(t), newAsk(1)

@@ -2,16 +2,23 @@ package approve
 
 import (
 	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"tanba/agent/job"
+	"tanba/agent/pages"
 	"tanba/tokens"
 )
 
@@ -215,6 +222,30 @@ func TestQueue(t *testing.T) {
 	})
 }
 
+func TestNoBrowser(t *testing.T) {
+	h := newHouse(t)
+	p := pages.New(pages.Config{
+		Listen: func(context.Context) ([]net.Listener, int, error) { return nil, 0, errors.New("no port") },
+		Now:    time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	h.approver.cfg.Pages = p
+	assertCode(t, job.CodeNoBrowser, wait(t, h.ask(t.Context(), newAsk(1))).err)
+	p = pages.New(pages.Config{
+		Listen: func(ctx context.Context) ([]net.Listener, int, error) {
+			l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+			return []net.Listener{l}, 1, err
+		},
+		Open: func(context.Context, string) error { return errors.New("no display") },
+		Now:  time.Now, Log: slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(func() { _ = p.Close() })
+	h.approver.cfg.Pages = p
+	assertCode(t, job.CodeNoBrowser, wait(t, h.ask(t.Context(), newAsk(1))).err)
+	_, err := h.approver.AskSite(t.Context(), "https://crm.altyn.kz")
+	assertCode(t, job.CodeNoBrowser, err)
+	assert.Zero(t, h.approver.Waiting())
+}
+
 func TestOrigins(t *testing.T) {
 	for origin, want := range map[string]originView{
 		"https://crm.altyn.kz":            {Scheme: "https://", Before: "crm.", Main: "altyn.kz"},
@@ -237,4 +268,24 @@ func TestNames(t *testing.T) {
 	assert.Equal(t, "_.._etc_passwd", safeName("/../etc/passwd"))
 	assert.Equal(t, "document", safeName(" ... "))
 	assert.Equal(t, "2741", tail("00912741"))
+}
+
+// TestFramed has another site put the prompt into a frame.
+func TestFramed(t *testing.T) {
+	h := newHouse(t)
+	ask, stop := context.WithCancel(t.Context())
+	done := h.ask(ask, newAsk(1))
+	prompt := <-h.urls
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, `<!doctype html><iframe id="f" src="`+prompt+`"></iframe>`)
+	}))
+	t.Cleanup(site.Close)
+	ctx, _ := h.visit(site.URL)
+	run(t, ctx, chromedp.Sleep(time.Second))
+	h.urls <- prompt
+	c := h.client() // the secret was not redeemed in the frame
+	assert.Equal(t, "invalid", c.call("nothing", struct{}{}), "and is good still")
+	stop()
+	wait(t, done)
 }

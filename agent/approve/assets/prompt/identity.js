@@ -11,7 +11,7 @@ const where = (k) => [k.label, k.serial && '…' + k.serial].filter(Boolean).joi
 // identityCard is a certificate that can be chosen.
 export function identityCard(i, checked, choice, chosen) {
   const id = 'id-' + i.id;
-  const fact = (k, v, extra) => v && el('div', {}, el('dt', {}, t('prompt.' + k)), el('dd', {}, v, extra));
+  const fact = (k, v, extra) => v && el('div', {}, el('dt', {}, t('prompt.' + k)), el('dd', {}, v, extra && ' ', extra));
   const days = i.days <= 30 ? el('span', { class: 'soon' }, tn('prompt.days_left', i.days)) : el('span', { class: 'faint' }, tn('prompt.days_left', i.days));
   return el('label', { class: 'identity' + (checked ? ' checked' : ''), htmlFor: id },
     el('input', { type: 'radio', name: 'identity', id, checked, hidden: !choice, onchange: (e) => {
@@ -23,7 +23,7 @@ export function identityCard(i, checked, choice, chosen) {
       i.organization && el('p', { class: 'organization' }, i.organization),
       role(i) && el('p', { class: 'faint' }, role(i)),
       el('dl', { class: 'facts' },
-        fact('iin', i.iin), fact('bin', i.bin), fact('issuer', i.issuer), fact('valid', date(i.until), el('span', { class: 'days' }, ' ', days)),
+        fact('iin', i.iin), fact('bin', i.bin), fact('issuer', i.issuer), fact('valid', el('span', { class: 'until' }, date(i.until)), days),
         fact('token', where(i.token)))));
 }
 
