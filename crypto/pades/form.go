@@ -60,7 +60,7 @@ func readForm(file *pdf.File, catalog *pdf.Dict) (form, error) {
 	if fm.list, err = v.Array(); err != nil {
 		return fm, err
 	}
-	w := fieldWalk{file: file, form: &fm, seen: map[pdf.Ref]bool{}}
+	w := fieldWalk{file: file, form: &fm, seen: map[pdf.Ref]visit{}}
 	for _, v := range fm.list {
 		if err := w.field(v, inherited{}, 0); err != nil {
 			return fm, err
@@ -72,9 +72,18 @@ func readForm(file *pdf.File, catalog *pdf.Dict) (form, error) {
 type fieldWalk struct {
 	file *pdf.File
 	form *form
-	seen map[pdf.Ref]bool
+	seen map[pdf.Ref]visit
 	n    int
 }
+
+// A visit says whether the walk over a tree is inside a node, or has passed it:
+// a node that stands twice counts once, a node inside itself is a loop.
+type visit byte
+
+const (
+	within visit = iota + 1
+	passed
+)
 
 func (w *fieldWalk) field(v pdf.Value, from inherited, depth int) error {
 	o, ref, err := w.file.Resolve(v)
@@ -87,10 +96,14 @@ func (w *fieldWalk) field(v pdf.Value, from inherited, depth int) error {
 	if ref == (pdf.Ref{}) {
 		return broken("a field is not an object of its own")
 	}
-	if w.seen[ref] {
-		return broken("field %v stands twice in the form", ref)
+	switch w.seen[ref] {
+	case within:
+		return broken("field %v is inside itself", ref)
+	case passed:
+		return nil
 	}
-	w.seen[ref] = true
+	w.seen[ref] = within
+	defer func() { w.seen[ref] = passed }()
 	if w.n++; w.n > maxFields || depth > maxFieldDepth {
 		return broken("a form with more than %d fields, or deeper than %d", maxFields, maxFieldDepth)
 	}

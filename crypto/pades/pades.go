@@ -141,7 +141,7 @@ const (
 // readPages finds the leftmost leaf of the page tree and its annotations. A
 // loop is ErrBroken: readers disagree on what such a document shows.
 func (d *Document) readPages() error {
-	w := pageWalk{d: d, seen: map[pdf.Ref]bool{}}
+	w := pageWalk{d: d, seen: map[pdf.Ref]visit{}}
 	if err := w.node(d.catalog.Get("Pages"), 0); err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (d *Document) readPages() error {
 
 type pageWalk struct {
 	d    *Document
-	seen map[pdf.Ref]bool
+	seen map[pdf.Ref]visit
 }
 
 func (w *pageWalk) node(v pdf.Value, depth int) error {
@@ -170,13 +170,17 @@ func (w *pageWalk) node(v pdf.Value, depth int) error {
 	if err != nil || o.Null() || o.Missing() {
 		return err
 	}
-	if depth > maxPageDepth || len(w.seen) > maxPageNodes || w.seen[ref] {
-		return broken("the page tree has a loop or is too deep")
-	}
-	w.seen[ref] = true
 	if !o.IsDict() || ref == (pdf.Ref{}) {
 		return broken("a node of the page tree is not an object of its own")
 	}
+	if depth > maxPageDepth || len(w.seen) > maxPageNodes || w.seen[ref] == within {
+		return broken("the page tree has a loop or is too deep")
+	}
+	if w.seen[ref] == passed {
+		return nil
+	}
+	w.seen[ref] = within
+	defer func() { w.seen[ref] = passed }()
 	node, err := o.Dict()
 	if err != nil {
 		return err
