@@ -125,6 +125,15 @@ func TestNothingPersonalLeaks(t *testing.T) {
 		out, _ := s.Agent.Command(t.Context(), args...).CombinedOutput() // doctor may find something
 		require.NoError(t, os.WriteFile(filepath.Join(s.Dir, "state", "said-"+strings.Join(args, "-")), out, 0o600))
 	}
+	bundle := filepath.Join(s.Dir, "state", "bundle.zip")
+	out, err := s.Agent.Command(t.Context(), "--config", filepath.Join(s.Dir, "tanba.toml"), "doctor", "--bundle", bundle).Output()
+	require.NoError(t, err)
+	shown := out[bytes.Index(out, []byte("The bundle")):]
+	for _, c := range []string{"АХМЕТОВ", "Altyn Metall", "800101300123", s.PIN} {
+		assert.NotContains(t, string(shown), c, "the bundle names nobody")
+	}
+	assert.Contains(t, string(shown), "soft token")
+	require.FileExists(t, bundle)
 	require.NoError(t, s.Agent.Stop())
 
 	secret := [][]byte{[]byte("98989898"), []byte(s.PIN)}

@@ -16,7 +16,8 @@ import (
 )
 
 type doctorCmd struct {
-	JSON bool `help:"Print one JSON object."`
+	JSON   bool   `help:"Print one JSON object."`
+	Bundle string `help:"Write what support needs, without personal data, into a new zip file, after showing what is in it." placeholder:"FILE.zip" type:"path"`
 }
 
 // A finding is one line of doctor: what was looked at, how it is, and what to
@@ -25,6 +26,8 @@ type finding struct {
 	Good   bool   `json:"good"`
 	What   string `json:"what"`
 	Remedy string `json:"remedy,omitempty"`
+	// private findings name the signer's token; they are in no bundle.
+	private bool
 }
 
 func (c *doctorCmd) Run(ctx context.Context, e *env) error {
@@ -33,7 +36,7 @@ func (c *doctorCmd) Run(ctx context.Context, e *env) error {
 		if good {
 			remedy = ""
 		}
-		all = append(all, finding{good, what, remedy})
+		all = append(all, finding{Good: good, What: what, Remedy: remedy, private: strings.Contains(what, "\"")})
 	}
 	add(true, "version "+Version, "")
 	p, f, err := e.settings()
@@ -83,6 +86,7 @@ func (c *doctorCmd) tokens(ctx context.Context, e *env, p policy.Policy, add fun
 	}
 	for _, t := range list {
 		add(true, fmt.Sprintf("token %q, PIN %s", t.Label, t.PIN), "")
+		add(true, fmt.Sprintf("a token of model %s with %d certificates through %s, PIN %s", t.Model, len(t.Identities), filepath.Base(t.Library), t.PIN), "")
 		for _, i := range describeToken(t, e.now()).Identities {
 			good := i.Problem == "" && i.KeyProblem == ""
 			add(good, fmt.Sprintf("certificate on %q: %d days left %s %s", t.Label, i.DaysLeft, i.Problem, i.KeyProblem), "ask the certification authority for a new certificate")
@@ -144,6 +148,9 @@ func (c *doctorCmd) print(e *env, all []finding) error {
 				fmt.Fprintln(e.out, "     → "+f.Remedy)
 			}
 		}
+	}
+	if c.Bundle != "" {
+		return writeBundle(e, c.Bundle, all)
 	}
 	if bad > 0 {
 		return errSilent
