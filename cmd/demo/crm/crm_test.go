@@ -83,6 +83,8 @@ func TestEveryPageIsShown(t *testing.T) {
 		assert.Equal(t, http.StatusOK, code, path)
 		assert.Contains(t, page, "not sent", path)
 	}
+	_, page, _ := b.login("partner").get("/deals/41")
+	assert.Contains(t, page, us+" signs first.")
 	code, _, _ := br.get("/deals/99")
 	assert.Equal(t, http.StatusNotFound, code)
 }

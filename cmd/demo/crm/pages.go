@@ -78,6 +78,17 @@ type dealView struct {
 // Us is the company whose CRM this is.
 func (dealView) Us() string { return us }
 
+// Idle says why there is nothing for the person to sign.
+func (v dealView) Idle() string {
+	switch {
+	case v.Waiting > 0:
+		return ""
+	case v.Deal.SignedBy(v.Me.Party) == len(v.Deal.Documents):
+		return "Your side has signed everything in this deal."
+	}
+	return us + " signs first."
+}
+
 // Rows are the documents that are shown: of a long list the first ones.
 func (v dealView) Rows() []*Document { return v.Deal.Documents[:min(len(v.Deal.Documents), maxRows)] }
 

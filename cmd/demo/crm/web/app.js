@@ -30,7 +30,7 @@ function draw() {
   const connected = ['ready', 'no_token', 'busy'].includes(status);
   $('agent-status').textContent = words;
   $('agent-status').dataset.status = $('agent-dot').dataset.status = status;
-  $('agent-hint').textContent = connected && !signing && waiting === 0 ? 'There is nothing for you to sign in this deal now.' : hint;
+  $('agent-hint').textContent = connected && !signing && waiting === 0 ? $('live').dataset.idle : hint;
   $('connect').hidden = connected;
   $('sign').hidden = !connected || signing || waiting === 0 || otherComputer;
   $('sign').textContent = waiting > 1 ? `Sign ${waiting} documents` : 'Sign';
