@@ -34,8 +34,10 @@ func serve(t *testing.T, change func(g *Guard)) *Listeners {
 	pol.HTTPOrigins = []string{"http://intranet:8080"}
 	store, err := sites.Open(t.TempDir()+"/sites", pol, t.TempDir()+"/secret")
 	require.NoError(t, err)
-	g := &Guard{Peer: SystemPeer(), Port: l.Port, Path: "/v1", Subprotocol: "tanba.v1", Status: store.Status,
-		Limits: pol.Limits, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	g := &Guard{
+		Peer: SystemPeer(), Port: l.Port, Path: "/v1", Subprotocol: "tanba.v1", Status: store.Status,
+		Limits: pol.Limits, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	}
 	if change != nil {
 		change(g)
 	}

@@ -71,7 +71,7 @@ func trySelf(owner func(local, remote netip.AddrPort) error) error {
 		return err
 	}
 	defer func() { _ = l.Close() }()
-	c, err := net.Dial("tcp4", l.Addr().String())
+	c, err := new(net.Dialer).DialContext(context.Background(), "tcp4", l.Addr().String())
 	if err != nil {
 		return err
 	}

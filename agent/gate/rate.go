@@ -64,8 +64,10 @@ type originCount struct {
 }
 
 func newCounter(l policy.Limits, now func() time.Time) *counter {
-	return &counter{limits: l, now: now, origins: map[string]*originCount{},
-		all: newBucket(allBurst, allEvery), log: newBucket(logBurst, logEvery)}
+	return &counter{
+		limits: l, now: now, origins: map[string]*originCount{},
+		all: newBucket(allBurst, allEvery), log: newBucket(logBurst, logEvery),
+	}
 }
 
 // enter counts a socket in; release counts it out. Sites that are not allowed

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -35,14 +36,18 @@ var fates = map[string]func(ctx context.Context, req job.Request, step func(s jo
 	},
 	"rejected": func(_ context.Context, req job.Request, step func(job.Step, int)) (job.Receipt, error) {
 		step(job.StepOpened, 0)
-		return job.Receipt{Job: req.ID, Documents: []job.DocumentReceipt{{ID: "contract", State: job.Rejected,
-			Reason: job.ReasonWrongTerms, Text: "The price is last year's."}}}, nil
+		return job.Receipt{Job: req.ID, Documents: []job.DocumentReceipt{{
+			ID: "contract", State: job.Rejected,
+			Reason: job.ReasonWrongTerms, Text: "The price is last year's.",
+		}}}, nil
 	},
 	"pulled": func(_ context.Context, req job.Request, step func(job.Step, int)) (job.Receipt, error) {
 		step(job.StepOpened, 0)
 		step(job.StepSigning, 2)
-		return job.Receipt{Job: req.ID, Documents: []job.DocumentReceipt{signedAs("a", job.Delivered), signedAs("b", job.Delivering),
-			{ID: "c", State: job.Failed, Code: job.CodeTokenRemoved}}}, nil
+		return job.Receipt{Job: req.ID, Documents: []job.DocumentReceipt{
+			signedAs("a", job.Delivered), signedAs("b", job.Delivering),
+			{ID: "c", State: job.Failed, Code: job.CodeTokenRemoved},
+		}}, nil
 	},
 	"not_pdf": func(context.Context, job.Request, func(job.Step, int)) (job.Receipt, error) {
 		return job.Receipt{}, job.Fail(job.CodeNotPDF, "contract", nil)
@@ -107,7 +112,7 @@ func play(t *testing.T, lines []string) []string {
 			go func() {
 				for {
 					_, m, err := p.ReadMessage()
-					if e, ok := err.(*websocket.CloseError); ok && e.Code != websocket.CloseGoingAway {
+					if e, ok := errors.AsType[*websocket.CloseError](err); ok && e.Code != websocket.CloseGoingAway {
 						frames <- "close " + strconv.Itoa(e.Code)
 					}
 					if err != nil {

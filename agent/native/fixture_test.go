@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -187,7 +188,7 @@ func (p *page) closed() int {
 	p.t.Helper()
 	for {
 		_, _, err := p.ReadMessage()
-		if e, ok := err.(*websocket.CloseError); ok {
+		if e, ok := errors.AsType[*websocket.CloseError](err); ok {
 			return e.Code
 		}
 		if err != nil {
@@ -225,6 +226,8 @@ func signOne(id string) string {
 
 // delivered is a receipt of one delivered document.
 func delivered(id string) job.Receipt {
-	return job.Receipt{Job: id, Documents: []job.DocumentReceipt{{ID: "contract", State: job.Delivered,
-		SHA256: strings.Repeat("ab", 32), Fingerprint: strings.Repeat("cd", 32)}}}
+	return job.Receipt{Job: id, Documents: []job.DocumentReceipt{{
+		ID: "contract", State: job.Delivered,
+		SHA256: strings.Repeat("ab", 32), Fingerprint: strings.Repeat("cd", 32),
+	}}}
 }

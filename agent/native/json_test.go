@@ -69,9 +69,11 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestParseTakes(t *testing.T) {
-	for _, text := range []string{`{}`, `[]`, `null`, ` { "a" : [ 1 , -0.5e+3 , true , false , null , "x" ] } `, `""`,
+	for _, text := range []string{
+		`{}`, `[]`, `null`, ` { "a" : [ 1 , -0.5e+3 , true , false , null , "x" ] } `, `""`,
 		`"\"\\\/\b\f\n\r\t\u0041\ud83d\ude00\u0000"`, `{"A":1,"a":2}`, `0`, `-0`, `1E5`, strings.Repeat("[", 32) + strings.Repeat("]", 32),
-		`"` + "\u007f\u2028" + `"`, `"\uFFFD"`} {
+		`"` + "\u007f\u2028" + `"`, `"\uFFFD"`,
+	} {
 		v, err := parse([]byte(text), 32, 1000)
 		require.NoError(t, err, text)
 		assertSame(t, text, v)

@@ -115,8 +115,10 @@ type Server struct {
 // Subprotocol.
 func New(cfg Config) *Server {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, big: make(chan struct{}, bigFrames), ctx: ctx, stop: stop,
-		sockets: map[*socket]struct{}{}, tasks: map[string]*task{}}
+	s := &Server{
+		cfg: cfg, big: make(chan struct{}, bigFrames), ctx: ctx, stop: stop,
+		sockets: map[*socket]struct{}{}, tasks: map[string]*task{},
+	}
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: time.Duration(cfg.Limits.Header),
 		ReadBufferSize:   4 << 10,

@@ -238,8 +238,10 @@ func TestStateAndDeliver(t *testing.T) {
 		if id != "known" {
 			return job.Receipt{}, job.Fail(job.CodeUnknownJob, "", nil)
 		}
-		return job.Receipt{Job: id, Documents: []job.DocumentReceipt{{ID: "a", State: job.Parked, Code: job.CodeUnauthorized},
-			{ID: "b", State: job.Rejected, Reason: job.ReasonOther, Text: "no"}}}, nil
+		return job.Receipt{Job: id, Documents: []job.DocumentReceipt{
+			{ID: "a", State: job.Parked, Code: job.CodeUnauthorized},
+			{ID: "b", State: job.Rejected, Reason: job.ReasonOther, Text: "no"},
+		}}, nil
 	}
 	b.jobs.redeliver = func(_, id string, d job.Delivery) (job.Receipt, error) {
 		assert.Equal(t, "fresh", d.Bearer.Reveal())

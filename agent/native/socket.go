@@ -81,9 +81,11 @@ type notice struct {
 
 func newSocket(s *Server, conn *websocket.Conn, origin string) *socket {
 	ctx, cancel := context.WithCancel(s.ctx)
-	return &socket{s: s, conn: conn, origin: origin, ctx: ctx, cancel: cancel,
+	return &socket{
+		s: s, conn: conn, origin: origin, ctx: ctx, cancel: cancel,
 		out: make(chan []byte, outgoing), signal: make(chan struct{}, 1), waiting: map[string]bool{},
-		code: websocket.CloseGoingAway, uploads: uploads{s: s}}
+		code: websocket.CloseGoingAway, uploads: uploads{s: s},
+	}
 }
 
 // allowed asks each time: the signer may allow or revoke the site while the

@@ -121,8 +121,10 @@ func newAgent(t *testing.T, change func(p *policy.Policy)) *agent {
 		},
 		Version: "0.1.0", Port: l.Port, Origin: gate.Origin, Refuse: gate.Refuse, Now: time.Now, Log: log,
 	})
-	g := &gate.Guard{Peer: gate.SystemPeer(), Port: l.Port, Path: native.Path, Subprotocol: native.Subprotocol,
-		Status: a.sites.Status, Limits: pol.Limits, Now: time.Now, Log: log}
+	g := &gate.Guard{
+		Peer: gate.SystemPeer(), Port: l.Port, Path: native.Path, Subprotocol: native.Subprotocol,
+		Status: a.sites.Status, Limits: pol.Limits, Now: time.Now, Log: log,
+	}
 	srv := gate.NewServer(g.Wrap(a.server), pol.Limits, log)
 	go func() { _ = l.Serve(srv, gate.Connections(pol.Limits)) }()
 	t.Cleanup(func() {
@@ -297,8 +299,10 @@ func TestClientInABrowser(t *testing.T) {
 	}
 	sum := func(b []byte) string { h := sha256.Sum256(b); return hex.EncodeToString(h[:]) }
 	a.mu.Lock()
-	assert.Equal(t, map[string]string{"small": sum([]byte("small")), "big": sum(big), "view": sum(big[1:2_000_001]),
-		"url": sum([]byte(page.URL + "/x.pdf b2"))}, a.sums)
+	assert.Equal(t, map[string]string{
+		"small": sum([]byte("small")), "big": sum(big), "view": sum(big[1:2_000_001]),
+		"url": sum([]byte(page.URL + "/x.pdf b2")),
+	}, a.sums)
 	req := a.requests[0]
 	a.mu.Unlock()
 	assert.Equal(t, "Deal <41>", req.Title)
@@ -348,7 +352,8 @@ func public(port string) []chromedp.ExecAllocatorOption {
 func permit(origin string, s browser.PermissionSetting) action {
 	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		_, err := chromedp.CallBrowser(ctx, browser.SetPermission, browser.SetPermissionParams{
-			Permission: &browser.PermissionDescriptor{Name: "loopback-network"}, Setting: s, Origin: origin})
+			Permission: &browser.PermissionDescriptor{Name: "loopback-network"}, Setting: s, Origin: origin,
+		})
 		return err
 	})
 }
