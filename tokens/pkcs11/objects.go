@@ -119,13 +119,14 @@ func (d *Driver) identity(tokenID string, c certObject, all []certObject, keys [
 	related, matching := 0, 0
 	for _, k := range keys {
 		f := k.fits(c.PublicKey)
-		if bytes.Equal(k.id, c.id) && f != unknown {
+		paired := len(c.id) > 0 && bytes.Equal(k.id, c.id)
+		if paired && f != unknown {
 			related++
 		}
 		if f == same {
 			matching++
 		}
-		if f == same || (f == unknown && bytes.Equal(k.id, c.id)) {
+		if f == same || (f == unknown && paired) {
 			i.AlwaysAuthenticate = i.AlwaysAuthenticate || k.always
 			if k.label != "" {
 				i.Label = k.label

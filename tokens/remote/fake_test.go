@@ -185,6 +185,9 @@ func (f *fake) Name() string { return "fake" }
 
 func (f *fake) List(context.Context) ([]tokens.Token, error) {
 	f.misbehave("list")
+	if f.mode == "list: no slots" {
+		return nil, &tokens.CallError{Call: "C_GetSlotList", Code: 5, Name: "CKR_GENERAL_ERROR"}
+	}
 	return []tokens.Token{{
 		ID: "t", Label: "Fake", Library: "/fake", PIN: tokens.PINOK,
 		Identities: []tokens.Identity{{ID: "i", TokenID: "t", Certificate: f.cert, Algorithms: []sigalg.Algorithm{sigalg.ECDSAP256SHA256}}},

@@ -84,7 +84,7 @@ func TestBadStartAndList(t *testing.T) {
 		"start: exit", "start: hang", "start: refuse", "start: text", "start: 4 GiB", "start: short frame", "start: unknown key",
 		"start: header longer than frame",
 		"list: segv", "list: exit 0", "list: hang", "list: unknown id", "list: huge label", "list: control characters",
-		"list: no certificate", "list: unknown state", "list: unknown decision", "list: closed output",
+		"list: no certificate", "list: unknown state", "list: unknown decision", "list: closed output", "list: no slots",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

@@ -148,6 +148,11 @@ func (d *Driver) List(ctx context.Context) ([]tokens.Token, error) {
 		return nil, err
 	}
 	r, err := c.call(ctx, wire.Request{Op: wire.List}, nil, d.cfg.Timeouts.Call)
+	if call, ok := errors.AsType[*tokens.CallError](err); ok && call.Call == "C_GetSlotList" {
+		// A library that cannot even tell its slots does not recover by itself
+		// when the card service was started again.
+		return nil, c.kill(err)
+	}
 	if err != nil {
 		return nil, err
 	}

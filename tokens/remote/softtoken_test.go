@@ -251,3 +251,26 @@ func TestAlwaysAuthenticate(t *testing.T) {
 		}
 	}
 }
+
+// A login that waits for its turn until its time is over is told so; the
+// session that has the token goes on.
+func TestWaitingLoginCostsOthersNothing(t *testing.T) {
+	b := tokentest.SoftHSM(t)
+	d, err := remote.New(remote.Config{
+		Host: tokentest.BuildHost(t), Library: b.Module, Env: b.Env,
+		Timeouts: remote.Timeouts{Call: 10 * time.Second, Login: 2 * time.Second, Sign: 10 * time.Second, Grace: 10 * time.Second},
+	})
+	require.NoError(t, err)
+	defer func() { _ = d.Close() }()
+	id := tokentest.Identities(t, d)[0]
+	first := tokentest.Unlock(t, d, id.ID, b.PIN)
+	second, err := d.Open(t.Context(), id.ID)
+	require.NoError(t, err)
+	assert.ErrorIs(t, second.Login(t.Context(), tokens.NewPIN([]byte(b.PIN))), tokens.ErrBusy)
+	for _, err := range first.Sign(t.Context(), id.Algorithms[0], tokentest.Digests(id.Algorithms[0], 5)) {
+		assert.NoError(t, err)
+	}
+	require.NoError(t, first.Close())
+	require.NoError(t, second.Login(t.Context(), tokens.NewPIN([]byte(b.PIN))), "the session that waited in vain is as good as before")
+	require.NoError(t, second.Close())
+}
