@@ -303,3 +303,35 @@ func TestRefusalsAreLogged(t *testing.T) {
 	assert.NotContains(t, log.String(), "secret")
 	assert.Equal(t, logBurst, strings.Count(log.String(), "connection refused"), "a flood does not fill the log")
 }
+
+func TestTooManySockets(t *testing.T) {
+	release := make(chan struct{})
+	l, err := Listen(t.Context(), 0, 0)
+	require.NoError(t, err)
+	limits := policy.Default().Limits
+	g := &Guard{
+		Peer: SystemPeer(), Port: l.Port, Path: "/v1", Limits: limits, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Status: func(string) sites.Status { return sites.Allowed },
+	}
+	srv := NewServer(g.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { <-release })), limits, g.Log)
+	go func() { _ = l.Serve(srv, Connections(limits)) }()
+	defer func() { _ = srv.Close() }()
+	addr := "127.0.0.1:" + strconv.Itoa(l.Port)
+	request := func(origin string) string {
+		return "GET /v1 HTTP/1.1\r\nHost: " + addr + "\r\nOrigin: " + origin + "\r\nConnection: close\r\n\r\n"
+	}
+	for i := range limits.Sockets {
+		c, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+		_, err = io.WriteString(c, request("https://s"+strconv.Itoa(i/limits.SocketsPerOrigin)+".example"))
+		require.NoError(t, err)
+	}
+	assert.Eventually(t, func() bool { g.count.mu.Lock(); defer g.count.mu.Unlock(); return g.count.open == limits.Sockets },
+		5*time.Second, 10*time.Millisecond)
+	assert.Equal(t, refusal, raw(t, addr, request("https://s0.example")), "of one site")
+	assert.Equal(t, refusal, raw(t, addr, request("https://fresh.example")), "in all")
+	close(release)
+	assert.Eventually(t, func() bool { return strings.Contains(raw(t, addr, request("https://fresh.example")), "200 OK") },
+		5*time.Second, 50*time.Millisecond, "their places are given back")
+}
