@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"tanba/tokens"
 	"time"
+
+	"tanba/tokens"
 )
 
 // sign makes, assembles, verifies and commits the signatures of a, in one trip
