@@ -1,6 +1,7 @@
 package pkcs11_test
 
 import (
+	"crypto"
 	"crypto/x509"
 	"log/slog"
 	"os"
@@ -123,8 +124,14 @@ func sign(t *testing.T, d *pkcs11.Driver, b *tokentest.Bed, c *x509.Certificate)
 
 func TestOddPairs(t *testing.T) {
 	p := tokentest.NewPKI(t)
+	// Two keys of each kind are enough, and RSA keys take long to make.
+	keys, turn := map[string][]crypto.Signer{}, 0
+	for _, kind := range []string{"rsa", "p256", "p384"} {
+		keys[kind] = []crypto.Signer{tokentest.Key(t, kind), tokentest.Key(t, kind)}
+	}
 	pair := func(kind string, id byte) tokentest.Pair {
-		k := tokentest.Key(t, kind)
+		turn++
+		k := keys[kind][turn%2]
 		return tokentest.Pair{Name: kind, Key: k, Certificate: p.Issue(t, kind, k.Public(), false), ID: []byte{id}}
 	}
 	for _, kind := range []string{"rsa", "p256"} {

@@ -27,7 +27,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	b.Setenv(t)
 	d := open(t, b.Module)
 	ids := tokentest.Identities(t, d)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	var made, lists, refused atomic.Int64
 	var wg sync.WaitGroup
