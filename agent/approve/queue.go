@@ -13,6 +13,7 @@ import (
 type queue struct {
 	max, open int
 	changed   func(int)
+	telling   sync.Mutex
 
 	mu    sync.Mutex
 	shown map[string]*ticket // by origin
@@ -112,8 +113,13 @@ func (q *queue) waiting() int {
 	return len(q.order) + len(q.line)
 }
 
+// tell tells how many wait. One at a time, so that the last number told is the
+// latest.
 func (q *queue) tell() {
-	if q.changed != nil {
-		q.changed(q.waiting())
+	if q.changed == nil {
+		return
 	}
+	q.telling.Lock()
+	defer q.telling.Unlock()
+	q.changed(q.waiting())
 }

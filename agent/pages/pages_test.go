@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -372,7 +373,7 @@ func TestNoBrowser(t *testing.T) {
 // TestLife follows a page from its opening to its end on a clock of its own.
 func TestLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		closed := 0
+		var closed atomic.Int32
 		s := New(Config{
 			Listen: func(context.Context) ([]net.Listener, int, error) {
 				return []net.Listener{idle(make(chan struct{}))}, 1, nil
@@ -381,7 +382,7 @@ func TestLife(t *testing.T) {
 			Now:  time.Now, Log: slog.New(slog.DiscardHandler),
 		})
 		add := func() *Shown {
-			sh, err := s.Show(t.Context(), Page{Name: "prompt", Assets: fs.FS(fstest.MapFS{}), Closed: func() { closed++ }})
+			sh, err := s.Show(t.Context(), Page{Name: "prompt", Assets: fs.FS(fstest.MapFS{}), Closed: func() { closed.Add(1) }})
 			require.NoError(t, err)
 			return sh
 		}
@@ -395,23 +396,23 @@ func TestLife(t *testing.T) {
 		}
 		sh := add()
 		time.Sleep(time.Hour)
-		assert.Zero(t, closed, "not opened yet: its owner decides")
+		assert.Zero(t, closed.Load(), "not opened yet: its owner decides")
 		in(sh)
 		n := sh.join()
 		time.Sleep(time.Hour)
-		assert.Zero(t, closed)
+		assert.Zero(t, closed.Load())
 		sh.leave(n)
 		time.Sleep(LostAfter - time.Second)
 		n = sh.join()
 		time.Sleep(time.Minute)
-		assert.Zero(t, closed, "the stream came back in time")
+		assert.Zero(t, closed.Load(), "the stream came back in time")
 		sh.reloaded()
 		sh.leave(n)
 		time.Sleep(LostReload - time.Second)
-		assert.Zero(t, closed, "reloaded: time to find the tray")
+		assert.Zero(t, closed.Load(), "reloaded: time to find the tray")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		assert.Equal(t, 1, closed)
+		assert.EqualValues(t, 1, closed.Load())
 		assert.NotEmpty(t, s.origin(), "the listener lingers")
 		other := add()
 		time.Sleep(linger + time.Second)
@@ -420,13 +421,13 @@ func TestLife(t *testing.T) {
 		time.Sleep(endedLife + linger + time.Second)
 		synctest.Wait()
 		assert.Empty(t, s.origin(), "no page, no listener")
-		assert.Equal(t, 1, closed, "a page that we end is not closed by the signer")
+		assert.EqualValues(t, 1, closed.Load(), "a page that we end is not closed by the signer")
 		third := add()
 		assert.NotEmpty(t, s.origin())
 		in(third)
 		time.Sleep(LostAfter + time.Second)
 		synctest.Wait()
-		assert.Equal(t, 2, closed, "got in, never listened")
+		assert.EqualValues(t, 2, closed.Load(), "got in, never listened")
 		require.NoError(t, s.Close())
 	})
 }
