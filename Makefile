@@ -37,7 +37,7 @@ bench:
 # What the tests and the demo need from Debian; installed when it is missing and we may.
 .PHONY: deps deps-demo
 deps: WANT = $(PACKAGES)
-deps-demo: WANT = gcc libc6-dev
+deps-demo: WANT = gcc libc6-dev xdg-utils $(shell command -v x-www-browser >/dev/null || echo chromium)
 deps deps-demo:
 	@missing=$$(for p in $(WANT); do [ "$$(dpkg-query -W -f='$${Status}' $$p 2>/dev/null)" = "install ok installed" ] || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
