@@ -295,6 +295,7 @@ func TestBrokenDocuments(t *testing.T) {
 		{"a loop of fields", withForm("<< /Fields [10 0 R] >>", "", "<< /T (a) /Kids [10 0 R] >>"), pades.ErrBroken},
 		{"a direct field", withForm("<< /Fields [<< /T (a) /FT /Tx >>] >>", ""), pades.ErrBroken},
 		{"a deep tree of fields", withForm("<< /Fields [10 0 R] >>", "", deep(70)...), pades.ErrBroken},
+		{"a page is a stream", pages("/Pages 2 0 R", "<< /Type /Pages /Kids [3 0 R] >>", "<< /Type /Page /Length 0 >>\nstream\n\nendstream"), pades.ErrBroken},
 		{"a signature is a number", withForm("<< /Fields [10 0 R] >>", "", "<< /T (a) /FT /Sig /V 1 >>"), pades.ErrBroken},
 		{"encrypted", bytes.Replace(pdftest.Plain(1), []byte("/Root 1 0 R"), []byte("/Root 1 0 R /Encrypt << >>"), 1), pades.ErrEncrypted},
 		{"bytes in front", append([]byte("\n"), pdftest.Plain(1)...), pades.ErrBroken},
@@ -305,6 +306,12 @@ func TestBrokenDocuments(t *testing.T) {
 			assert.ErrorIs(t, err, c.want)
 		})
 	}
+}
+
+// One object that is form and page at once cannot be changed as both.
+func TestOneObjectForTwoThings(t *testing.T) {
+	_, err := signerFor(t, sigalg.ECDSAP256SHA256).attempt(withForm("3 0 R", ""), nil)
+	assert.ErrorIs(t, err, pades.ErrBroken)
 }
 
 // deep makes fields in each other, from object 10 on.

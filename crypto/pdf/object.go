@@ -53,7 +53,8 @@ func (f *File) Object(ref Ref) (Object, error) {
 }
 
 // Resolve follows v as long as it is a reference. ref is the last one
-// followed, the zero Ref for a direct object.
+// followed, the zero Ref for a direct object. A stream is ErrMalformed: it is
+// read by Object.
 func (f *File) Resolve(v Value) (value Value, ref Ref, err error) {
 	for range 16 {
 		r, ok := v.Ref()
@@ -63,6 +64,9 @@ func (f *File) Resolve(v Value) (value Value, ref Ref, err error) {
 		o, err := f.Object(r)
 		if err != nil {
 			return Value{}, Ref{}, err
+		}
+		if o.Stream() {
+			return Value{}, Ref{}, malformed("object %v is a stream", r)
 		}
 		v, ref = o.Value, r
 	}

@@ -32,15 +32,26 @@ func (u *Update) New() Ref {
 	return Ref{Num: u.next - 1}
 }
 
-// Put writes body as the object ref, in place of what was put before.
+// Put writes body as the object ref. An object that is put twice with different
+// bodies, because a file uses one object for two things, is ErrMalformed in
+// Bytes.
 func (u *Update) Put(ref Ref, body []byte) {
-	for i := range u.objects {
-		if u.objects[i].ref.Num == ref.Num {
-			u.objects[i] = updated{ref, body}
-			return
+	u.objects = append(u.objects, updated{ref, body})
+}
+
+// sort puts the objects in the order of their numbers.
+func (u *Update) sort() error {
+	slices.SortStableFunc(u.objects, func(a, b updated) int { return a.ref.Num - b.ref.Num })
+	once := u.objects[:0]
+	for _, o := range u.objects {
+		if n := len(once); n == 0 || once[n-1].ref.Num != o.ref.Num {
+			once = append(once, o)
+		} else if once[n-1].ref != o.ref || !bytes.Equal(once[n-1].body, o.body) {
+			return malformed("object %v is used for two things", o.ref)
 		}
 	}
-	u.objects = append(u.objects, updated{ref, body})
+	u.objects = once
+	return nil
 }
 
 // Offset returns where the body of ref begins in the updated file, once Bytes
@@ -65,7 +76,9 @@ func (u *Update) Bytes() ([]byte, error) {
 	if u.next > MaxObjectNumber {
 		return nil, malformed("no object number is left")
 	}
-	slices.SortFunc(u.objects, func(a, b updated) int { return a.ref.Num - b.ref.Num })
+	if err := u.sort(); err != nil {
+		return nil, err
+	}
 	n := 1024
 	for _, o := range u.objects {
 		n += len(o.body) + 64

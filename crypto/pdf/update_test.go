@@ -26,7 +26,7 @@ func grow(t testing.TB, b []byte) (file []byte, added pdf.Ref) {
 	u := f.NewUpdate()
 	added = u.New()
 	catalog.Set("Tanba", []byte(added.String()))
-	u.Put(added, []byte("(first)"))
+	u.Put(added, []byte("(added)"))
 	u.Put(f.Root(), catalog.Append(nil))
 	u.Put(added, []byte("(added)"))
 	more, err := u.Bytes()
@@ -119,6 +119,15 @@ func TestNewNumbers(t *testing.T) {
 	assert.Equal(t, 100, ref.Num)
 	_, err := must(t, m.Table("/Root 1 0 R /Size 8388608")).NewUpdate().Bytes()
 	assert.NoError(t, err, "a Size above all numbers is not believed")
+}
+
+func TestPutTwice(t *testing.T) {
+	u := must(t, kinds()["table"]).NewUpdate()
+	ref := u.New()
+	u.Put(ref, []byte("(x)"))
+	u.Put(ref, []byte("(y)"))
+	_, err := u.Bytes()
+	assert.ErrorIs(t, err, pdf.ErrMalformed)
 }
 
 // The base is read, never held: an update of a document of 2 GB takes a few
