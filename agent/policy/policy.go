@@ -40,10 +40,8 @@ type Policy struct {
 	// Targets lists, per origin, further origins to which its documents and
 	// results may go, and from which documents may come.
 	Targets map[string][]string `toml:"targets"`
-	// HashSigning is "never", "ask" or "sites" (then HashSites may).
-	HashSigning string   `toml:"hash_signing"`
-	HashSites   []string `toml:"hash_sites"`
-	// PINEntry is where the PIN is typed: "page", "native" or "pad".
+	// PINEntry is where the PIN may be typed: "page", the prompt, or "pad", the
+	// reader's own keys alone.
 	PINEntry string `toml:"pin_entry"`
 	// Modules are absolute paths of PKCS#11 libraries to load besides those
 	// that are found.
@@ -119,7 +117,6 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // Default returns the settings of a computer on which nobody has set anything.
 func Default() Policy {
 	return Policy{
-		HashSigning: "ask",
 		PINEntry:    "page",
 		FindModules: true,
 		PortFirst:   17650,
@@ -201,7 +198,7 @@ func (p *Policy) read(l Layer) error {
 }
 
 func (p *Policy) check() error {
-	for _, list := range [][]string{p.AllowedSites, p.BlockedSites, p.HTTPOrigins, p.HashSites} {
+	for _, list := range [][]string{p.AllowedSites, p.BlockedSites, p.HTTPOrigins} {
 		for _, o := range list {
 			if err := CheckOrigin(o); err != nil {
 				return err
@@ -218,10 +215,8 @@ func (p *Policy) check() error {
 	switch {
 	case p.Language != "" && p.Language != "kk" && p.Language != "ru" && p.Language != "en":
 		return fmt.Errorf("invalid language %q: kk, ru or en", p.Language)
-	case p.HashSigning != "never" && p.HashSigning != "ask" && p.HashSigning != "sites":
-		return fmt.Errorf("invalid hash_signing %q: never, ask or sites", p.HashSigning)
-	case p.PINEntry != "page" && p.PINEntry != "native" && p.PINEntry != "pad":
-		return fmt.Errorf("invalid pin_entry %q: page, native or pad", p.PINEntry)
+	case p.PINEntry != "page" && p.PINEntry != "pad":
+		return fmt.Errorf("invalid pin_entry %q: page or pad", p.PINEntry)
 	case p.PortFirst < 1024 || p.PortLast > 65535 || p.PortFirst > p.PortLast || p.PortLast-p.PortFirst > 99:
 		return fmt.Errorf("invalid ports %d to %d", p.PortFirst, p.PortLast)
 	case p.LogLevel != "error" && p.LogLevel != "warn" && p.LogLevel != "info" && p.LogLevel != "debug":

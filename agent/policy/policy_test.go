@@ -19,7 +19,7 @@ func write(t *testing.T, text string) string {
 func TestDefaultsAreValid(t *testing.T) {
 	p, err := Load(Layer{"user", filepath.Join(t.TempDir(), "absent")})
 	require.NoError(t, err)
-	assert.Equal(t, "ask", p.HashSigning)
+	assert.True(t, p.FindModules)
 	assert.Equal(t, 1000, p.Limits.Documents)
 	assert.Empty(t, p.Sources)
 }
@@ -47,8 +47,7 @@ func TestWrongSettingsAreRefusedWhole(t *testing.T) {
 		"origin upper case": "http_origins = [\"http://A.kz\"]",
 		"default port":      "blocked_sites = [\"https://a.kz:443\"]",
 		"target":            "[targets]\n\"https://a.kz\" = [\"ftp://b.kz\"]",
-		"hash signing":      "hash_signing = \"always\"",
-		"pin entry":         "pin_entry = \"none\"",
+		"pin entry":         "pin_entry = \"native\"",
 		"ports":             "port_first = 17659\nport_last = 17650",
 		"level":             "log_level = \"all\"",
 		"no bound":          "[limits]\ndocument = 0",

@@ -135,7 +135,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	}
 	a.pages = pages.New(pages.Config{Listen: listenPages, Check: gate.PeerAndHost, Now: a.now, Log: a.log})
 	a.approver = approve.New(approve.Config{
-		Pages: a.pages, Lang: func() text.Lang { return a.lang }, Limits: a.policy.Limits,
+		Pages: a.pages, Lang: func() text.Lang { return a.lang }, Limits: a.policy.Limits, PINEntry: a.policy.PINEntry,
 		Changed: func(int) { a.touch() }, Now: a.now, Log: a.log,
 	})
 	a.desk = desk.New(desk.Config{
