@@ -151,6 +151,7 @@ func (d *Driver) List(ctx context.Context) ([]tokens.Token, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.forgetAbsent(present)
 	out := []tokens.Token{}
 	var failed error
 	for _, s := range present {
@@ -169,6 +170,22 @@ func (d *Driver) List(ctx context.Context) ([]tokens.Token, error) {
 		return nil, failed
 	}
 	return out, nil
+}
+
+// forgetAbsent forgets what logins found out about tokens that are not there:
+// they may come back with other keys.
+func (d *Driver) forgetAbsent(present []slotToken) {
+	here := map[string]bool{}
+	for _, s := range present {
+		here[s.id] = true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, k := range d.known {
+		if !here[k.tokenID] {
+			k.problem, k.always = "", false
+		}
+	}
 }
 
 // slotToken is an initialised token in a slot.
