@@ -52,8 +52,10 @@ func FuzzObjects(f *testing.F) {
 	for _, seed := range [][4]string{
 		{"/AcroForm << /Fields [10 0 R] >>", "/Annots 11 0 R", "<< /FT /Sig /T (a) >>", "[10 0 R]"},
 		{"/AcroForm 10 0 R", "/Annots [11 0 R]", "<< /Fields 11 0 R /SigFlags 3 >>", "[3 0 R]"},
-		{"/AcroForm << /Fields [10 0 R] >> /Perms << /DocMDP 11 0 R >>", "", "<< /FT /Sig /T (c) /V 11 0 R /Lock << /P 2 >> >>",
-			"<< /Type /Sig /ByteRange [0 1 2 3] /Contents <00> /M (D:2026) /Reference [<< /TransformMethod /FieldMDP /TransformParams << /Action /Exclude /Fields [(x)] >> >>] >>"},
+		{
+			"/AcroForm << /Fields [10 0 R] >> /Perms << /DocMDP 11 0 R >>", "", "<< /FT /Sig /T (c) /V 11 0 R /Lock << /P 2 >> >>",
+			"<< /Type /Sig /ByteRange [0 1 2 3] /Contents <00> /M (D:2026) /Reference [<< /TransformMethod /FieldMDP /TransformParams << /Action /Exclude /Fields [(x)] >> >>] >>",
+		},
 		{"/AcroForm << /Fields [10 0 R] >>", "", "<< /T (a) /Kids [11 0 R] /FT /Sig >>", "<< /T (b) /Parent 10 0 R /V null >>"},
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])

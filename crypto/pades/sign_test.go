@@ -122,6 +122,7 @@ func TestThreeInARow(t *testing.T) {
 				assert.Equal(t, fmt.Sprintf("Signature%d", i+1), s.FieldName)
 				assert.Equal(t, i == 2, s.CoversWholeFile)
 				assert.Equal(t, i == 2, s.Warning == "")
+				assert.Equal(t, i < 2, strings.Contains(s.Warning, `"Signature3" covers them`))
 			}
 			path := write(t, "3.pdf", file)
 			assert.Equal(t, 3, count(pdfsig(t, path), "Signature is Valid"))
@@ -304,6 +305,7 @@ func TestAddedAfterwards(t *testing.T) {
 	assert.Equal(t, verify.TotalPassed, r.Signatures[0].Indication)
 	assert.False(t, r.Signatures[0].CoversWholeFile)
 	assert.Contains(t, r.Signatures[0].Warning, "9 bytes")
+	assert.Contains(t, r.Signatures[0].Warning, "no intact signature")
 }
 
 // TestFlatMemory signs and checks a document of 300 MB that is nowhere.

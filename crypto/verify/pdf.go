@@ -39,12 +39,24 @@ func PDF(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Report, er
 		if err != nil {
 			return nil, err
 		}
-		if n := size - list[i].ByteRange[2] - list[i].ByteRange[3]; n > 0 && list[i].Err == nil {
-			s.Warning = fmt.Sprintf("%d bytes were added to the document after this signature, which does not cover them", n)
-		}
 		rep.Signatures = append(rep.Signatures, s)
 	}
+	for i := range list {
+		if n := size - list[i].ByteRange[2] - list[i].ByteRange[3]; n > 0 && list[i].Err == nil {
+			rep.Signatures[i].Warning = fmt.Sprintf("%d bytes were added to the document after this signature; %s", n, rep.coverer())
+		}
+	}
 	return rep, nil
+}
+
+// coverer says who answers for the last bytes of a PDF.
+func (r *Report) coverer() string {
+	for _, s := range r.Signatures {
+		if s.CoversWholeFile && s.Intact {
+			return fmt.Sprintf("the signature in the field %q covers them", s.FieldName)
+		}
+	}
+	return "no intact signature covers them"
 }
 
 // inPDF judges one signature.
