@@ -46,8 +46,8 @@ func libraries(p policy.Policy) (paths []string, problems []error) {
 	return paths, problems
 }
 
-// openTokens makes one ring of every token that the libraries reach. No
-// library is loaded before it is first asked.
+// openTokens makes one ring of every token that the libraries reach. Each
+// library is loaded in a token process of its own, from now on.
 func openTokens(p policy.Policy, paths []string, log *slog.Logger) (*keyring.Keyring, error) {
 	host, err := remote.HostBeside()
 	if err != nil {
