@@ -12,6 +12,9 @@ import (
 // Trusted reports why a library could have been put there by the user: it
 // and every folder above it must belong to root and be writable by root alone.
 func Trusted(path string) error {
+	if !filepath.IsAbs(path) {
+		return errRelative
+	}
 	for p := path; ; p = filepath.Dir(p) {
 		st, err := os.Lstat(p)
 		if err != nil {

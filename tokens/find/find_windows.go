@@ -23,6 +23,9 @@ var known = []string{
 // must be below the Windows or the Program Files folder, which only
 // administrators can write.
 func Trusted(path string) error {
+	if !filepath.IsAbs(path) {
+		return errRelative
+	}
 	for _, v := range []string{"SystemRoot", "ProgramFiles"} {
 		root := os.Getenv(v)
 		if rel, err := filepath.Rel(root, path); root != "" && err == nil && !strings.HasPrefix(rel, "..") {
