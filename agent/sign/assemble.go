@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"tanba/agent/job"
@@ -22,16 +23,29 @@ import (
 // level is what this version makes.
 const level = "B-B"
 
-// An Assembler implements job.Assembler.
-type Assembler struct{}
+// An Assembler implements job.Assembler. It may be used from several
+// goroutines.
+type Assembler struct {
+	mu sync.Mutex
+	// room is the size of the CMS for what was signed with last: a batch has
+	// one signer, and the size is the same for every document.
+	room    int
+	roomFor signerAlgorithm
+}
+
+// signerAlgorithm is what the size of a CMS depends on.
+type signerAlgorithm struct {
+	signer *cert.Certificate
+	alg    sigalg.Algorithm
+}
 
 // Begin computes what the token must sign for d.
-func (Assembler) Begin(ctx context.Context, d *job.PreparedDocument, id tokens.Identity, alg sigalg.Algorithm, at time.Time) (job.Pending, error) {
+func (a *Assembler) Begin(ctx context.Context, d *job.PreparedDocument, id tokens.Identity, alg sigalg.Algorithm, at time.Time) (job.Pending, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if d.Format == job.PAdES {
-		return beginPDF(d, id, alg, at)
+		return a.beginPDF(d, id, alg, at)
 	}
 	return beginCMS(d, id, alg, at)
 }
@@ -55,16 +69,36 @@ type pendingPDF struct {
 	at     time.Time
 }
 
-func beginPDF(d *job.PreparedDocument, id tokens.Identity, alg sigalg.Algorithm, at time.Time) (job.Pending, error) {
+func (a *Assembler) beginPDF(d *job.PreparedDocument, id tokens.Identity, alg sigalg.Algorithm, at time.Time) (job.Pending, error) {
 	doc, ok := d.Parsed.(*pades.Document)
 	if !ok {
 		return nil, job.Fail(job.CodeInternal, d.ID, errors.New("not prepared as a PDF"))
 	}
-	p, err := doc.Prepare(pades.Options{Certificate: id.Certificate, Chain: id.Chain, Algorithm: alg, SigningTime: at, Name: id.Certificate.Profile.Name})
+	o := pades.Options{Certificate: id.Certificate, Chain: id.Chain, Algorithm: alg, SigningTime: at, Name: id.Certificate.Profile.Name}
+	var err error
+	if o.ContentsSize, err = a.contentsSize(o); err != nil {
+		return nil, pdfError(d.ID, err)
+	}
+	p, err := doc.Prepare(o)
 	if err != nil {
 		return nil, pdfError(d.ID, err)
 	}
 	return &pendingPDF{Pending: p, d: d, signer: id.Certificate, at: at}, nil
+}
+
+// contentsSize is pades.ContentsSize, computed once for a batch.
+func (a *Assembler) contentsSize(o pades.Options) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := signerAlgorithm{o.Certificate, o.Algorithm}
+	if a.room == 0 || a.roomFor != k {
+		n, err := pades.ContentsSize(o)
+		if err != nil {
+			return 0, err
+		}
+		a.room, a.roomFor = n, k
+	}
+	return a.room, nil
 }
 
 // Finish implements job.Pending.

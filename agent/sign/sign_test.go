@@ -98,7 +98,7 @@ func TestSignedFilesAreAcceptedByStrangers(t *testing.T) {
 				pki, leaf, id := issue(t, kind)
 				d, err := prepare(t, c.doc)
 				require.NoError(t, err)
-				p, err := sign.Assembler{}.Begin(t.Context(), d, id, id.Algorithms[0], now)
+				p, err := new(sign.Assembler).Begin(t.Context(), d, id, id.Algorithms[0], now)
 				require.NoError(t, err)
 				sig, err := leaf.Key.Sign(rand.Reader, p.Digest(), sigalg.SignerOpts(id.Algorithms[0]))
 				require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestWrongSignatureNeverLeaves(t *testing.T) {
 	} {
 		d, err := prepare(t, doc)
 		require.NoError(t, err)
-		p, err := sign.Assembler{}.Begin(t.Context(), d, id, id.Algorithms[0], now)
+		p, err := new(sign.Assembler).Begin(t.Context(), d, id, id.Algorithms[0], now)
 		require.NoError(t, err)
 		sig, err := other.Key.Sign(rand.Reader, p.Digest(), crypto.SHA256)
 		require.NoError(t, err)

@@ -143,7 +143,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 		About: a.about, Now: a.now, Log: a.log,
 	})
 	a.runner = &job.Runner{
-		Preparer: &sign.Preparer{Fetcher: a.outbox, Limits: a.policy.Limits}, Approver: a.approver, Assembler: sign.Assembler{},
+		Preparer: &sign.Preparer{Fetcher: a.outbox, Limits: a.policy.Limits}, Approver: a.approver, Assembler: &sign.Assembler{},
 		Outbox: a.outbox, Tokens: a.ring, Limits: a.policy.Limits, Now: a.now, Observe: a.observe, Log: a.log,
 	}
 	return a.listen(ctx)

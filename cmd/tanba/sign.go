@@ -78,7 +78,7 @@ func (c *signCmd) Run(ctx context.Context, e *env) error {
 		}
 	}
 	runner := &job.Runner{
-		Preparer: &sign.Preparer{Limits: p.Limits}, Assembler: sign.Assembler{}, Outbox: folder, Tokens: ring,
+		Preparer: &sign.Preparer{Limits: p.Limits}, Assembler: &sign.Assembler{}, Outbox: folder, Tokens: ring,
 		Approver: &terminal{choose: choose, pin: pin}, Limits: p.Limits, Now: e.now, Log: log,
 	}
 	receipt, err := runner.Run(ctx, req)
