@@ -51,6 +51,10 @@ import (
 // ErrInUse reports an outbox that another process has open.
 var ErrInUse = errors.New("outbox is in use by another process")
 
+// ErrFormat reports an outbox that a newer agent wrote; nothing in it was
+// touched.
+var ErrFormat = errors.New("unsupported outbox: made by a newer version")
+
 // ErrUnknownItem reports an item ID that is not in the outbox.
 var ErrUnknownItem = errors.New("unknown outbox item")
 
@@ -187,7 +191,8 @@ type spoolState struct {
 
 // Open opens or makes the outbox in cfg.Dir, removes what no record names, and
 // makes everything that waits due at once. It returns ErrInUse when another
-// process has it. Nothing is delivered before Run.
+// process has it, ErrFormat when a newer agent made it. Nothing is delivered
+// before Run.
 func Open(cfg Config) (*Outbox, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err
@@ -215,12 +220,13 @@ func Open(cfg Config) (*Outbox, error) {
 		changed: make(chan struct{}), watch: map[chan struct{}]struct{}{},
 	}
 	o.ctx, o.cancel = context.WithCancel(context.Background())
-	err = db.Update(func(tx *bbolt.Tx) error { return createBuckets(tx) })
+	unread := 0
+	err = db.Update(createBuckets)
 	if err == nil {
-		err = db.View(o.load)
+		err = db.View(func(tx *bbolt.Tx) (err error) { unread, err = o.load(tx); return err })
 	}
 	if err == nil {
-		err = o.sweep()
+		err = o.sweep(unread > 0)
 	}
 	if err == nil {
 		err = syncDir(cfg.Dir)

@@ -108,7 +108,11 @@ func (o *Outbox) start(ctx context.Context) (sleep time.Duration, any bool) {
 	return sleep, any
 }
 
-func (it *item) due(now time.Time) bool { return it.soon || !it.st.Next.After(now) }
+// due says whether it is time. A time further off than any schedule sets comes
+// from a clock that was wrong and has been set back.
+func (it *item) due(now time.Time) bool {
+	return it.soon || !it.st.Next.After(now) || it.st.Next.Sub(now) > 2*maxRetryAfter
+}
 
 func (o *Outbox) target(origin string) *targetState {
 	t := o.targets[origin]

@@ -24,13 +24,29 @@ var (
 	bucketMeta  = []byte("meta")  // seq → the JSON that the CRM gets; gone when done
 	bucketLive  = []byte("live")  // seq → state, while not done
 	bucketDone  = []byte("done")  // seq → state, of delivered and dropped items
+	bucketAbout = []byte("about") // keyFormat → the number of this layout, in decimal
 )
 
+var keyFormat = []byte("format")
+
+// format is the number of the layout above. It grows when an older agent would
+// misread, or lose, what a newer one wrote.
+const format = "1"
+
+// createBuckets makes what a new database lacks. It returns ErrFormat for the
+// database of a newer agent.
 func createBuckets(tx *bbolt.Tx) error {
-	for _, b := range [][]byte{bucketJobs, bucketItems, bucketMeta, bucketLive, bucketDone} {
+	for _, b := range [][]byte{bucketJobs, bucketItems, bucketMeta, bucketLive, bucketDone, bucketAbout} {
 		if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 			return err
 		}
+	}
+	about := tx.Bucket(bucketAbout)
+	switch f := about.Get(keyFormat); {
+	case f == nil:
+		return about.Put(keyFormat, []byte(format))
+	case string(f) != format:
+		return fmt.Errorf("%w: %q", ErrFormat, f)
 	}
 	return nil
 }
@@ -122,9 +138,9 @@ func putJSON(tx *bbolt.Tx, bucket, key []byte, v any) error {
 }
 
 // load reads what is not done into memory. A record that cannot be read is
-// logged and left where it is.
-func (o *Outbox) load(tx *bbolt.Tx) error {
-	return tx.Bucket(bucketLive).ForEach(func(k, v []byte) error {
+// logged and left where it is; unread counts them.
+func (o *Outbox) load(tx *bbolt.Tx) (unread int, err error) {
+	err = tx.Bucket(bucketLive).ForEach(func(k, v []byte) error {
 		it := &item{seq: binary.BigEndian.Uint64(k), soon: true}
 		err := json.Unmarshal(v, &it.st)
 		var jr jobRecord
@@ -137,11 +153,13 @@ func (o *Outbox) load(tx *bbolt.Tx) error {
 		}
 		if err != nil || !ok {
 			o.log.Error("outbox record unreadable", "item", it.seq, "err", err)
+			unread++
 			return nil
 		}
 		o.adopt(it, jr.Origin, jr.ID, job.Delivery{URL: jr.URL, Bearer: job.NewSecret(jr.Bearer)})
 		return nil
 	})
+	return unread, err
 }
 
 // adopt puts an item into memory and makes d its job's way of delivery. o.mu
@@ -206,8 +224,9 @@ var spoolName = regexp.MustCompile(`^[A-Z2-7]{26,}\.(out|work)$`)
 func newSpoolName(ext string) string { return rand.Text() + ext }
 
 // sweep removes the files that no record names and cuts the uncommitted tail
-// of the others.
-func (o *Outbox) sweep() error {
+// of the others. With keep it leaves every signed file as it is: a record that
+// cannot be read may name it.
+func (o *Outbox) sweep(keep bool) error {
 	ends := map[string]int64{}
 	for _, it := range o.items {
 		if it.rec.Spool != "" {
@@ -224,7 +243,11 @@ func (o *Outbox) sweep() error {
 		}
 		path := filepath.Join(o.cfg.Dir, e.Name())
 		end, needed := ends[e.Name()]
-		if strings.HasSuffix(e.Name(), ".work") || !needed {
+		work := strings.HasSuffix(e.Name(), ".work")
+		if keep && !work {
+			continue
+		}
+		if work || !needed {
 			if err := os.Remove(path); err != nil {
 				o.log.Warn("removing an old spool", "err", err)
 			}
