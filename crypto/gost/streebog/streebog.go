@@ -179,30 +179,8 @@ func (d *digest) compress(n, m *vector) {
 	var k vector
 	lps(d.t, &k, &d.h, n)
 	s := *m
-	for i := range constants {
-		lps(d.t, &s, &s, &k)
-		lps(d.t, &k, &k, &constants[i])
-	}
+	rounds(d.t, &constants, &s, &k)
 	for i := range d.h {
 		d.h[i] ^= s[i] ^ k[i] ^ m[i]
 	}
-}
-
-// lps sets r to LPS(a^b). Word j of a^b gives its byte i to word i of the
-// result: that is the transposition P.
-func lps(t *lookup, r, a, b *vector) {
-	var r0, r1, r2, r3, r4, r5, r6, r7 uint64
-	for j := range t {
-		x := a[j] ^ b[j]
-		row := &t[j]
-		r0 ^= row[byte(x)]
-		r1 ^= row[byte(x>>8)]
-		r2 ^= row[byte(x>>16)]
-		r3 ^= row[byte(x>>24)]
-		r4 ^= row[byte(x>>32)]
-		r5 ^= row[byte(x>>40)]
-		r6 ^= row[byte(x>>48)]
-		r7 ^= row[byte(x>>56)]
-	}
-	*r = vector{r0, r1, r2, r3, r4, r5, r6, r7}
 }
