@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 )
 
@@ -33,12 +34,27 @@ func (r *Runner) approve(ctx context.Context, ask *Ask) (approved *Approved, ans
 	if ask.session == nil {
 		return nil, Answer{}, Fail(CodeInternal, "", errors.New("approved without an unlocked key"))
 	}
+	// From here on nobody withdraws the job; who did so just before is heard.
+	r.observe(ask.prepared.Request, StepSigning, 0, len(documents))
+	if ctx.Err() != nil {
+		return nil, Answer{}, Fail(CodeCancelled, "", ctx.Err())
+	}
 	keep = true
 	at := r.Now().UTC().Truncate(time.Second)
 	return &Approved{
 		prepared: ask.prepared, documents: documents, identity: ask.identity, algorithm: ask.identity.Algorithms[0],
 		session: ask.session, at: at, expires: at.Add(approvalLife),
 	}, answer, nil
+}
+
+// drop closes the session of an approval that comes to nothing; a may be nil.
+func (a *Approved) drop(log *slog.Logger) {
+	if a == nil {
+		return
+	}
+	if err := a.session.Close(); err != nil {
+		log.Warn("closing the token session", "err", err)
+	}
 }
 
 // seen returns the documents that the answer approves, in the request's

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -48,7 +49,15 @@ type Runner struct {
 // after that it is carried to its end even if the page has gone. A document
 // that was signed or rejected before under the same origin, job and document
 // ID is not shown or signed again: its receipt is returned. Errors are *Error.
-func (r *Runner) Run(ctx context.Context, req Request) (Receipt, error) {
+// A document over which a part of the agent stumbles costs its job, not the
+// agent.
+func (r *Runner) Run(ctx context.Context, req Request) (receipt Receipt, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.Log.Error("job panicked", "job", req.ID, "origin", req.Origin, "stack", string(debug.Stack()))
+			receipt, err = Receipt{}, Fail(CodeInternal, "", errors.New("panic"))
+		}
+	}()
 	if err := check(&req, r.Limits); err != nil {
 		return Receipt{}, err
 	}
@@ -58,7 +67,7 @@ func (r *Runner) Run(ctx context.Context, req Request) (Receipt, error) {
 	}
 	defer release()
 	log := r.Log.With("job", req.ID, "origin", req.Origin)
-	receipt, err := r.run(ctx, req, log)
+	receipt, err = r.run(ctx, req, log)
 	if err != nil {
 		log.Info("job ended without a result", "err", err)
 		return Receipt{}, asError(err)
@@ -102,6 +111,7 @@ func (r *Runner) run(ctx context.Context, req Request, log *slog.Logger) (Receip
 		ctx = context.WithoutCancel(ctx)
 		if len(answer.Rejected) > 0 {
 			if err := batch.Reject(ctx, prepared, answer.Rejected, answer.Reason, answer.Text, r.Now().UTC()); err != nil {
+				approved.drop(log)
 				return Receipt{}, err
 			}
 		}

@@ -206,6 +206,7 @@ type fakeOutbox struct {
 	redelivered []string
 	reserveErr  error
 	commitErr   error
+	rejectErr   error
 }
 
 func (o *fakeOutbox) Find(string, string) (Receipt, map[string][32]byte, bool, error) {
@@ -253,6 +254,9 @@ func (b *fakeBatch) Commit(_ context.Context, signed []*Signed) error {
 }
 func (b *fakeBatch) Opened(context.Context, *Prepared) error { b.o.opened++; return nil }
 func (b *fakeBatch) Reject(_ context.Context, p *Prepared, ids []string, reason Reason, text string, _ time.Time) error {
+	if b.o.rejectErr != nil {
+		return b.o.rejectErr
+	}
 	for _, d := range p.Documents {
 		for _, id := range ids {
 			if d.ID == id {
@@ -481,7 +485,7 @@ func TestDiskFullSignsNothing(t *testing.T) {
 	assert.Zero(t, w.asked)
 
 	w = newWorld(t)
-	w.box.commitErr = errors.New("no")
+	w.box.commitErr = Fail(CodeDisk, "", nil)
 	r, err := w.Run(t.Context(), request(2))
 	require.NoError(t, err)
 	assert.Equal(t, "failed failed", states(r))

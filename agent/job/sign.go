@@ -14,14 +14,9 @@ import (
 // to the token. It returns the code of each document that could not be
 // signed; what was committed before a failure stays.
 func (r *Runner) sign(ctx context.Context, a *Approved, batch Batch, log *slog.Logger) map[string]Code {
-	defer func() {
-		if err := a.session.Close(); err != nil {
-			log.Warn("closing the token session", "err", err)
-		}
-	}()
+	defer a.drop(log)
 	failed := map[string]Code{}
 	total := len(a.documents)
-	r.observe(a.prepared.Request, StepSigning, 0, total)
 	if r.Now().After(a.expires) {
 		return failAll(failed, a.documents, CodeTimeout)
 	}
@@ -33,17 +28,21 @@ func (r *Runner) sign(ctx context.Context, a *Approved, batch Batch, log *slog.L
 			err = fmt.Errorf("more signatures than digests: %w", tokens.ErrLibrary)
 		}
 		var s *Signed
+		storing := false
 		if err == nil {
 			s, err = pending[next].Finish(ctx, sig, batch.Out())
 		}
 		if err == nil {
 			s.At, s.Certificate = a.at, a.identity.Certificate
 			next++
-			err = g.add(s)
+			err, storing = g.add(s), true
 		}
 		if err != nil {
 			log.Warn("signing stopped", "done", next, "of", total, "err", err)
 			code := tokenCode(err)
+			if storing {
+				code = asError(err).Code
+			}
 			failAll(failed, documents[min(next, len(documents)):], code)
 			break
 		}
@@ -53,8 +52,8 @@ func (r *Runner) sign(ctx context.Context, a *Approved, batch Batch, log *slog.L
 	if err := g.flush(); err != nil {
 		log.Error("signed documents not stored", "err", err)
 	}
-	for _, d := range g.lost {
-		failed[d] = CodeDisk
+	for d, err := range g.lost {
+		failed[d] = asError(err).Code
 	}
 	for _, d := range documents[min(next, len(documents)):] {
 		if _, told := failed[d.ID]; !told {
@@ -86,7 +85,7 @@ type group struct {
 	now    func() time.Time
 	since  time.Time
 	signed []*Signed
-	lost   []string
+	lost   map[string]error // by document: signed and not stored
 }
 
 func (g *group) add(s *Signed) error {
@@ -102,9 +101,12 @@ func (g *group) flush() error {
 		return nil
 	}
 	err := g.batch.Commit(g.ctx, g.signed)
+	if err != nil && g.lost == nil {
+		g.lost = map[string]error{}
+	}
 	if err != nil {
 		for _, s := range g.signed {
-			g.lost = append(g.lost, s.Document.ID)
+			g.lost[s.Document.ID] = err
 		}
 	}
 	g.signed, g.since = nil, g.now()
@@ -128,6 +130,8 @@ func tokenCode(err error) Code {
 		return CodeTokenRemoved
 	case errors.Is(err, tokens.ErrBadSignature):
 		return CodeVerify
+	case diskFull(err):
+		return CodeDisk
 	}
 	return CodeTokenFailed
 }

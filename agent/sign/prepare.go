@@ -93,7 +93,6 @@ func (p *Preparer) prepare(ctx context.Context, origin string, in *job.Document,
 		return nil, pdfError(in.ID, err)
 	}
 	doc.HashedSHA256(hash)
-	doc.HashedSHA256(hash)
 	d.Signatures, d.Parsed = doc.Signatures(), doc
 	return d, nil
 }
