@@ -63,8 +63,11 @@
 
 // func rounds(t *lookup, c *[12]vector, s, k *vector)
 //
-// The key lives in the frame meanwhile, below it the number of rounds left.
-TEXT ·rounds(SB), NOSPLIT, $72-32
+// Keys of odd rounds lie at 8(SP), those of even rounds at 72(SP), the number
+// of pairs of rounds left at 0(SP). Each key is made one round before it is
+// needed: no step then waits for the one just before it, and the processor
+// works on two at once.
+TEXT ·rounds(SB), NOSPLIT, $136-32
 	MOVQ  k+24(FP), AX
 	MOVOU 0(AX), X0
 	MOVOU 16(AX), X1
@@ -77,17 +80,28 @@ TEXT ·rounds(SB), NOSPLIT, $72-32
 	MOVQ  t+0(FP), DI
 	MOVQ  c+8(FP), SI
 	MOVQ  s+16(FP), DX
-	MOVQ  $12, 0(SP)
+	MOVQ  $6, 0(SP)
 
 loop:
+	LPS(0, SI, 8, SP)
+	STORE(72, SP)
 	LPS(0, DX, 8, SP)
 	STORE(0, DX)
-	LPS(0, SI, 8, SP)
+	LPS(64, SI, 72, SP)
 	STORE(8, SP)
-	ADDQ $64, SI
+	LPS(0, DX, 72, SP)
+	STORE(0, DX)
+	ADDQ $128, SI
 	DECQ 0(SP)
 	JNZ  loop
 
-	MOVQ k+24(FP), AX
-	STORE(0, AX)
+	MOVQ  k+24(FP), AX
+	MOVOU 8(SP), X0
+	MOVOU 24(SP), X1
+	MOVOU 40(SP), X2
+	MOVOU 56(SP), X3
+	MOVOU X0, 0(AX)
+	MOVOU X1, 16(AX)
+	MOVOU X2, 32(AX)
+	MOVOU X3, 48(AX)
 	RET
