@@ -187,11 +187,11 @@ func (k *socket) cancelJob(req request, f *fields) *problem {
 	if err := f.end(); err != nil {
 		return err
 	}
-	cancel, err := k.s.cancelJob(k.origin, id)
+	told, err := k.s.cancelJob(k.origin, id)
 	if err != nil {
 		return err
 	}
-	defer cancel() // after the answer: then comes the one to sign
+	defer told()
 	k.answer(req.id, struct{}{}, nil)
 	return nil
 }

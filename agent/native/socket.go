@@ -356,8 +356,8 @@ func told(p *problem, allowed bool) *problem {
 func (k *socket) readAll(r io.Reader, limit int64) (b []byte, release func(), err error) {
 	release = func() {}
 	var buf bytes.Buffer
-	n, err := io.Copy(&buf, io.LimitReader(r, min(limit+1, smallFrame)))
-	if err != nil || n < smallFrame || n > limit {
+	n, err := io.Copy(&buf, io.LimitReader(r, min(limit, smallFrame)+1))
+	if err != nil || n <= smallFrame || n > limit {
 		if n > limit {
 			err = job.ErrTooLarge
 		}

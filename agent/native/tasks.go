@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"tanba/agent/job"
@@ -33,6 +34,9 @@ type task struct {
 	// approved: the signer has decided, nothing can be cancelled any more.
 	approved  bool
 	cancelled bool
+	// telling: the page that cancels is still to be told so; then comes the
+	// answer to sign.
+	telling sync.WaitGroup
 
 	done    chan struct{}
 	receipt job.Receipt
@@ -97,6 +101,7 @@ func (s *Server) start(key string, k *socket, run func(ctx context.Context, t *t
 			t.leave.Stop()
 		}
 		s.mu.Unlock()
+		t.telling.Wait()
 		close(t.done)
 	}()
 	return t
@@ -179,8 +184,9 @@ func fingerprint(p *signParams, sums map[int][]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// cancelJob finds the job that may be cancelled; cancel closes its prompt.
-func (s *Server) cancelJob(origin, id string) (cancel func(), fault *problem) {
+// cancelJob cancels a job that the signer has not approved. told lets its end
+// be told.
+func (s *Server) cancelJob(origin, id string) (told func(), fault *problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tasks[jobKey(origin, id)]
@@ -190,8 +196,12 @@ func (s *Server) cancelJob(origin, id string) (cancel func(), fault *problem) {
 	case t.approved:
 		return nil, fail(job.CodeRunning)
 	}
+	// At once, under the lock that an approval takes: what the page is told is
+	// what happens.
 	t.cancelled = true
-	return t.cancel, nil
+	t.cancel()
+	t.telling.Add(1)
+	return t.telling.Done, nil
 }
 
 // running attaches k to the job if it runs.
