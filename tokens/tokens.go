@@ -31,6 +31,9 @@ type Token struct {
 	Library string `json:"library"`
 	// PIN is the state of the user PIN as last read.
 	PIN PINState `json:"pin"`
+	// PUK is the state of the security officer's PIN, with which a locked user
+	// PIN is set anew: PINOK, PINCountLow, PINFinalTry or PINLocked.
+	PUK PINState `json:"puk"`
 	// ProtectedPath is true when the PIN is typed on the reader
 	// (CKF_PROTECTED_AUTHENTICATION_PATH).
 	ProtectedPath bool `json:"protectedPath"`
@@ -161,8 +164,11 @@ type PINError struct {
 	// TriesLeft is the number of attempts the token still allows, or -1 if
 	// the token does not say.
 	TriesLeft int
-	// State is the PIN's state after the attempt.
+	// State is the state after the attempt: the PUK's if Secret is SecretPUK, the user
+	// PIN's otherwise.
 	State PINState
+	// Secret is which PIN it is about; of Login always SecretPIN.
+	Secret Secret
 }
 
 // A PINReason is why a PIN was not accepted.
@@ -178,7 +184,8 @@ const (
 )
 
 func (e *PINError) Error() string {
-	return fmt.Sprintf("PIN not accepted: %s, state %s, tries left %d", e.Reason, e.State, e.TriesLeft)
+	name := map[Secret]string{SecretPIN: "PIN", SecretNew: "new PIN", SecretPUK: "PUK"}[e.Secret]
+	return fmt.Sprintf("%s not accepted: %s, state %s, tries left %d", name, e.Reason, e.State, e.TriesLeft)
 }
 
 // A CallError is a failed PKCS#11 call, such as "C_Login: CKR_PIN_LOCKED

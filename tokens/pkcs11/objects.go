@@ -87,7 +87,7 @@ func (d *Driver) read(s slotToken) (tokens.Token, error) {
 	t := tokens.Token{
 		ID: s.id, Label: clean(s.info.Label), Serial: clean(s.info.SerialNumber),
 		Manufacturer: clean(s.info.ManufacturerID), Model: clean(s.info.Model), Library: d.path,
-		PIN: pinState(s.info.Flags), ProtectedPath: s.info.Flags&p11.CKF_PROTECTED_AUTHENTICATION_PATH != 0,
+		PIN: pinState(s.info.Flags), PUK: pukState(s.info.Flags), ProtectedPath: s.info.Flags&p11.CKF_PROTECTED_AUTHENTICATION_PATH != 0,
 	}
 	t.MinPIN, t.MaxPIN = pinBounds(s.info)
 	sh, err := d.p.OpenSession(s.slot, p11.CKF_SERIAL_SESSION)

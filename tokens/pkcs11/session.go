@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -112,23 +110,19 @@ func (s *session) login(pin tokens.PIN) error {
 // checkPIN catches before C_Login what the token would refuse, so that no try
 // is lost by it.
 func checkPIN(pin tokens.PIN, i p11.TokenInfo) error {
-	b, state := pin.Bytes(), pinState(i.Flags)
+	state := pinState(i.Flags)
 	fail := func(r tokens.PINReason) error {
 		return &tokens.PINError{Reason: r, TriesLeft: triesLeft(state), State: state}
 	}
 	least, most := pinBounds(i)
-	if most == 0 {
-		most = tokens.MaxPIN
-	}
 	switch {
 	case state == tokens.PINLocked:
 		return fail(tokens.PINIsGone)
-	case len(b) == 0 && i.Flags&p11.CKF_PROTECTED_AUTHENTICATION_PATH != 0:
+	case pin.Empty() && i.Flags&p11.CKF_PROTECTED_AUTHENTICATION_PATH != 0:
 		return nil
-	case len(b) == 0, len(b) < least, len(b) > most:
-		return fail(tokens.PINLength)
-	case !utf8.Valid(b) || bytes.ContainsFunc(b, unicode.IsControl):
-		return fail(tokens.PINChars)
+	}
+	if r := tokens.CheckPIN(pin, least, most); r != "" {
+		return fail(r)
 	}
 	return nil
 }

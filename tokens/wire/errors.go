@@ -29,6 +29,7 @@ type PINError struct {
 	Reason    tokens.PINReason `json:"reason"`
 	TriesLeft int              `json:"triesLeft"`
 	State     tokens.PINState  `json:"state"`
+	Secret    tokens.Secret    `json:"secret,omitempty"`
 }
 
 // A CallError is a tokens.CallError in a frame.
@@ -48,6 +49,7 @@ var decisions = map[string]error{
 	"bad_signature": tokens.ErrBadSignature,
 	"cancelled":     tokens.ErrCancelled,
 	"busy":          tokens.ErrBusy,
+	"no_pin_change": tokens.ErrNoPINChange,
 	"unsupported":   sigalg.ErrUnsupported,
 	"ended":         context.Canceled,
 	"late":          context.DeadlineExceeded,
@@ -65,7 +67,7 @@ func EncodeError(err error) *Error {
 		}
 	}
 	if p, ok := errors.AsType[*tokens.PINError](err); ok {
-		e.PIN = &PINError{p.Reason, p.TriesLeft, p.State}
+		e.PIN = &PINError{p.Reason, p.TriesLeft, p.State, p.Secret}
 	}
 	if c, ok := errors.AsType[*tokens.CallError](err); ok {
 		e.Call = &CallError{Call: cut(c.Call), Code: c.Code, Name: cut(c.Name)}
@@ -86,10 +88,10 @@ func (e *Error) Err() error {
 	}
 	out := &carried{text: clean(cut(e.Text))}
 	if p := e.PIN; p != nil {
-		if !pinReasons[p.Reason] || !pinStates[p.State] || p.TriesLeft < -1 {
+		if !pinReasons[p.Reason] || !pinStates[p.State] || !secrets[p.Secret] || p.TriesLeft < -1 {
 			return ErrMalformed
 		}
-		out.parts = append(out.parts, &tokens.PINError{Reason: p.Reason, TriesLeft: p.TriesLeft, State: p.State})
+		out.parts = append(out.parts, &tokens.PINError{Reason: p.Reason, TriesLeft: p.TriesLeft, State: p.State, Secret: p.Secret})
 	}
 	if c := e.Call; c != nil {
 		is, ok := decisions[c.Is]
@@ -120,6 +122,8 @@ func (c *carried) Unwrap() []error { return c.parts }
 var pinReasons = map[tokens.PINReason]bool{
 	tokens.PINWrong: true, tokens.PINLength: true, tokens.PINChars: true, tokens.PINIsGone: true, tokens.PINOld: true,
 }
+
+var secrets = map[tokens.Secret]bool{tokens.SecretPIN: true, tokens.SecretNew: true, tokens.SecretPUK: true}
 
 var pinStates = map[tokens.PINState]bool{
 	tokens.PINOK: true, tokens.PINCountLow: true, tokens.PINFinalTry: true, tokens.PINLocked: true,

@@ -114,6 +114,8 @@ func (s *server) run(ctx context.Context, q Request, payload []byte) Reply {
 		err = s.with(q.Session, func(t tokens.Session) error { return s.sign(ctx, t, q, payload) })
 	case Close:
 		err = s.close(q.Session)
+	case ChangePIN, UnblockPIN:
+		err = s.setPIN(ctx, q, payload)
 	case Watch:
 		err = s.watch(ctx, q.ID)
 	default:

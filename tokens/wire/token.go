@@ -26,6 +26,7 @@ type Token struct {
 	Model         string          `json:"model,omitempty"`
 	Library       string          `json:"library"`
 	PIN           tokens.PINState `json:"pin"`
+	PUK           tokens.PINState `json:"puk,omitempty"`
 	ProtectedPath bool            `json:"protectedPath,omitempty"`
 	MinPIN        int             `json:"minPin,omitempty"`
 	MaxPIN        int             `json:"maxPin,omitempty"`
@@ -58,7 +59,7 @@ func EncodeTokens(list []tokens.Token) []Token {
 	for _, t := range list {
 		w := Token{
 			ID: t.ID, Label: t.Label, Serial: t.Serial, Manufacturer: t.Manufacturer, Model: t.Model,
-			Library: t.Library, PIN: t.PIN, ProtectedPath: t.ProtectedPath, MinPIN: t.MinPIN, MaxPIN: t.MaxPIN,
+			Library: t.Library, PIN: t.PIN, PUK: t.PUK, ProtectedPath: t.ProtectedPath, MinPIN: t.MinPIN, MaxPIN: t.MaxPIN,
 		}
 		place := map[string]int{}
 		for _, i := range t.Identities {
@@ -106,14 +107,14 @@ func (w *Token) token() (tokens.Token, error) {
 		}
 	}
 	switch {
-	case w.ID == "", len(w.Library) > 8*maxText, !pinStates[w.PIN], w.MinPIN < 0, w.MaxPIN < 0:
+	case w.ID == "", len(w.Library) > 8*maxText, !pinStates[w.PIN], w.PUK != "" && !pinStates[w.PUK], w.MinPIN < 0, w.MaxPIN < 0:
 		return tokens.Token{}, errors.New("field of a token")
 	case len(w.Identities) > maxIdentities, len(w.Chain) > maxChain:
 		return tokens.Token{}, errors.New("too many certificates")
 	}
 	t := tokens.Token{
 		ID: w.ID, Label: w.Label, Serial: w.Serial, Manufacturer: w.Manufacturer, Model: w.Model,
-		Library: w.Library, PIN: w.PIN, ProtectedPath: w.ProtectedPath, MinPIN: w.MinPIN, MaxPIN: w.MaxPIN,
+		Library: w.Library, PIN: w.PIN, PUK: w.PUK, ProtectedPath: w.ProtectedPath, MinPIN: w.MinPIN, MaxPIN: w.MaxPIN,
 	}
 	chain := make([]*cert.Certificate, len(w.Chain))
 	for i, der := range w.Chain {

@@ -41,12 +41,16 @@ type Op string
 
 // The operations.
 const (
-	List   Op = "list"   // Reply.Tokens
-	Open   Op = "open"   // Identity; Reply.Session
-	Login  Op = "login"  // Session; the payload is the PIN
-	Sign   Op = "sign"   // Session, Algorithm, Count; the payload is the digests; one Reply with More for each signature
-	Close  Op = "close"  // Session
-	Watch  Op = "watch"  // one Reply with More for each event, until cancelled
+	List  Op = "list"  // Reply.Tokens
+	Open  Op = "open"  // Identity; Reply.Session
+	Login Op = "login" // Session; the payload is the PIN
+	Sign  Op = "sign"  // Session, Algorithm, Count; the payload is the digests; one Reply with More for each signature
+	Close Op = "close" // Session
+	Watch Op = "watch" // one Reply with More for each event, until cancelled
+	// Token; the payload is two secrets, see PackSecrets.
+	ChangePIN  Op = "change_pin"  // the old and the new PIN
+	UnblockPIN Op = "unblock_pin" // the PUK and the new PIN
+
 	Cancel Op = "cancel" // Target; it has no reply, its target still has a last one
 )
 
@@ -59,6 +63,7 @@ type Request struct {
 	Algorithm sigalg.Algorithm `json:"algorithm,omitempty"`
 	Count     int              `json:"count,omitempty"`
 	Target    uint64           `json:"target,omitempty"`
+	Token     string           `json:"token,omitempty"`
 }
 
 // A Reply is what the token process answers.
