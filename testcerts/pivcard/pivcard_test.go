@@ -375,7 +375,7 @@ func TestMalformedCommands(t *testing.T) {
 		"0087079A":               "6a80",
 		"0087079A027C0000":       "6a80",
 		"0087079A037C8100":       "6a80",
-		"0087079A047C83000000":   "6700",
+		"0087079A047C83000000":   "6a80",
 		"0087079A037CFFFF":       "6a80",
 	} {
 		b, err := hex.DecodeString(apdu)
