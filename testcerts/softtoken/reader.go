@@ -30,6 +30,12 @@ type Info struct {
 	MinPIN, MaxPIN int
 	// Tries is how many wrong PINs in a row lock the token; 3 if zero.
 	Tries int
+	// ToBeChanged makes the token want another PIN (CKF_USER_PIN_TO_BE_CHANGED).
+	ToBeChanged bool
+	// PUK is the security officer's PIN; empty: there is none. PUKTries is how
+	// many wrong ones in a row lock it for good; 3 if zero.
+	PUK      string
+	PUKTries int
 }
 
 // A Reader is one reader of a folder, with its token.
@@ -60,6 +66,12 @@ func Create(dir, name string, info Info) (*Reader, error) {
 	if info.Tries == 0 {
 		info.Tries = 3
 	}
+	if info.PUKTries == 0 {
+		info.PUKTries = 3
+	}
+	if len(info.PUK) > maxValue || info.PUKTries < 1 || info.PUKTries > 255 {
+		return nil, errors.New("invalid token: bounds of the PUK")
+	}
 	if info.MinPIN < 1 || info.MaxPIN > maxValue || info.MinPIN > info.MaxPIN || info.Tries < 1 || info.Tries > 255 {
 		return nil, errors.New("invalid token: bounds of the PIN")
 	}
@@ -74,8 +86,16 @@ func Create(dir, name string, info Info) (*Reader, error) {
 		return nil, err
 	}
 	if info.PIN != "" {
-		err := r.writeLines("pin", "pin", info.PIN, "min", strconv.Itoa(info.MinPIN), "max", strconv.Itoa(info.MaxPIN), "tries", strconv.Itoa(info.Tries))
-		if err != nil {
+		lines := []string{"pin", info.PIN, "min", strconv.Itoa(info.MinPIN), "max", strconv.Itoa(info.MaxPIN), "tries", strconv.Itoa(info.Tries)}
+		if info.ToBeChanged {
+			lines = append(lines, "change", "1")
+		}
+		if err := r.writeLines("pin", lines...); err != nil {
+			return nil, err
+		}
+	}
+	if info.PUK != "" {
+		if err := r.writeLines("puk", "puk", info.PUK, "tries", strconv.Itoa(info.PUKTries)); err != nil {
 			return nil, err
 		}
 	}
@@ -262,18 +282,24 @@ func (r *Reader) Pad(a PadAnswer) error {
 }
 
 // TriesLeft returns how many wrong PINs the token still takes; 0: it is locked.
-func (r *Reader) TriesLeft() (int, error) {
-	b, err := os.ReadFile(filepath.Join(r.dir, "tries"))
+func (r *Reader) TriesLeft() (int, error) { return r.left("pin", "tries") }
+
+// PUKTriesLeft is TriesLeft for the security officer's PIN.
+func (r *Reader) PUKTriesLeft() (int, error) { return r.left("puk", "puktries") }
+
+func (r *Reader) left(file, counter string) (int, error) {
+	b, err := os.ReadFile(filepath.Join(r.dir, counter))
 	if errors.Is(err, fs.ErrNotExist) {
 		// No PIN was offered yet: all of them.
-		pin, err := os.ReadFile(filepath.Join(r.dir, "pin"))
+		pin, err := os.ReadFile(filepath.Join(r.dir, file))
 		if err != nil {
 			return 0, err
 		}
 		_, s, ok := strings.Cut(string(pin), "\ntries=")
 		if !ok {
-			return 0, errors.New("malformed pin file")
+			return 0, fmt.Errorf("malformed %s file", file)
 		}
+		s, _, _ = strings.Cut(s, "\n")
 		b = []byte(s)
 	} else if err != nil {
 		return 0, err

@@ -1,6 +1,6 @@
 // Package softtoken builds and fills a PKCS#11 module of our own, in C, that
 // plays hardware tokens from a folder: RSA of 2048 to 4096 bits (CKM_RSA_PKCS,
-// CKM_RSA_PKCS_PSS), P-256 and P-384 (CKM_ECDSA), a PIN with its counter,
+// CKM_RSA_PKCS_PSS), P-256 and P-384 (CKM_ECDSA), a PIN and a PUK with counters,
 // insertion and removal, and faults on demand.
 //
 // It is for the demo, trials and tests only: keys and PINs lie in the folder

@@ -42,7 +42,8 @@ func TestPIN(t *testing.T) {
 	assert.Equal(t, "a2", p.call("login %s 1 -", s), "empty")
 	assert.Equal(t, "a2", p.call("login %s 1 12345", s), "short")
 	assert.Equal(t, "a2", p.call("login %s 1 %s", s, strings.Repeat("1", 33)), "long")
-	assert.Equal(t, "103", p.call("login %s 0 %s", s, pin), "security officer")
+	assert.Equal(t, "103", p.call("login %s 5 %s", s, pin), "nobody")
+	assert.Equal(t, "b7", p.call("login %s 0 %s", s, pin), "security officer beside a read-only session")
 	assert.Equal(t, pinFine, p.pinFlags(), "none of these counts")
 
 	assert.Equal(t, "a0", p.call("login %s 1 wrong-pin", s))

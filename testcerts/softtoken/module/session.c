@@ -1,4 +1,4 @@
-/* Sessions, the PIN, and finding objects. */
+/* Sessions, and finding objects. */
 #include "session.h"
 
 #include <string.h>
@@ -80,6 +80,8 @@ CK_RV C_OpenSession(CK_SLOT_ID id, CK_FLAGS flags, CK_VOID_PTR app, CK_NOTIFY no
 		}
 	if (!s->present)
 		rv = CKR_TOKEN_NOT_PRESENT;
+	else if (s->so_logged_in && !(flags & CKF_RW_SESSION))
+		rv = CKR_SESSION_READ_WRITE_SO_EXISTS;
 	else if (!free_entry)
 		rv = CKR_SESSION_COUNT;
 	else if (!s->loaded || sessions_count(s, 0) == 0)
@@ -103,7 +105,7 @@ CK_RV C_CloseSession(CK_SESSION_HANDLE h)
 		slot *t = s->slot;
 		memset(s, 0, sizeof *s);
 		if (sessions_count(t, 0) == 0)
-			t->logged_in = 0; /* the last session takes the login with it */
+			t->logged_in = t->so_logged_in = 0; /* the last session takes the login with it */
 	} else if (initialized && (s = by_handle(h)))
 		memset(s, 0, sizeof *s);
 	os_unlock();
@@ -118,7 +120,7 @@ CK_RV C_CloseAllSessions(CK_SLOT_ID id)
 	if (rv == CKR_OK) {
 		slot_refresh(s);
 		sessions_forget(s);
-		s->logged_in = 0;
+		s->logged_in = s->so_logged_in = 0;
 		rv = s->present ? CKR_OK : CKR_TOKEN_NOT_PRESENT;
 	}
 	os_unlock();
@@ -139,74 +141,8 @@ CK_RV C_GetSessionInfo(CK_SESSION_HANDLE h, CK_SESSION_INFO *info)
 		memset(info, 0, sizeof *info);
 		info->slotID = (CK_SLOT_ID)(s->slot - slots);
 		info->flags = s->flags;
-		info->state = s->slot->logged_in ? (rw ? CKS_RW_USER_FUNCTIONS : CKS_RO_USER_FUNCTIONS) : (rw ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION);
-	}
-	os_unlock();
-	return rv;
-}
-
-/* Compares the PIN. The try is written off before, so that no one gets more by
- * ending the process in between. */
-static CK_RV check_pin(const slot *s, CK_UTF8CHAR_PTR given, CK_ULONG len)
-{
-	pin_state pin;
-	CK_RV rv = CKR_OK;
-	int unread = pin_read(s, &pin), at_pad = !given && len == 0 && pin.pad[0];
-	int right = at_pad ? !strcmp(pin.pad, "right") : given && len == pin.len && !memcmp(given, pin.pin, len);
-	if (unread)
-		rv = CKR_DEVICE_ERROR;
-	else if (!pin.set)
-		rv = CKR_USER_PIN_NOT_INITIALIZED;
-	else if (pin.left == 0)
-		rv = CKR_PIN_LOCKED;
-	else if (at_pad && !strcmp(pin.pad, "cancel"))
-		rv = CKR_FUNCTION_CANCELED;
-	else if (!given && len > 0)
-		rv = CKR_ARGUMENTS_BAD;
-	else if (!at_pad && (len < pin.min || len > pin.max || len == 0))
-		rv = CKR_PIN_LEN_RANGE;
-	else if (pin_write_tries(s, pin.left - 1))
-		rv = CKR_DEVICE_ERROR;
-	else if (!right)
-		rv = pin.left == 1 ? CKR_PIN_LOCKED : CKR_PIN_INCORRECT;
-	else if (pin_write_tries(s, pin.tries))
-		rv = CKR_DEVICE_ERROR;
-	memset(&pin, 0, sizeof pin);
-	return rv;
-}
-
-CK_RV C_Login(CK_SESSION_HANDLE h, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, CK_ULONG len)
-{
-	session *s;
-	os_lock();
-	CK_RV rv = session_get(h, &s);
-	if (rv == CKR_OK && user == CKU_CONTEXT_SPECIFIC) {
-		if (!s->signing)
-			rv = CKR_OPERATION_NOT_INITIALIZED;
-		else if ((rv = check_pin(s->slot, pin, len)) == CKR_OK)
-			s->pin_given = 1;
-	} else if (rv == CKR_OK) {
-		if (user != CKU_USER)
-			rv = CKR_USER_TYPE_INVALID;
-		else if (s->slot->logged_in)
-			rv = CKR_USER_ALREADY_LOGGED_IN;
-		else if ((rv = check_pin(s->slot, pin, len)) == CKR_OK)
-			s->slot->logged_in = 1;
-	}
-	os_unlock();
-	return rv;
-}
-
-CK_RV C_Logout(CK_SESSION_HANDLE h)
-{
-	session *s;
-	os_lock();
-	CK_RV rv = session_get(h, &s);
-	if (rv == CKR_OK && !s->slot->logged_in)
-		rv = CKR_USER_NOT_LOGGED_IN;
-	if (rv == CKR_OK) {
-		s->slot->logged_in = 0;
-		sessions_stop(s->slot);
+		info->state = s->slot->so_logged_in ? CKS_RW_SO_FUNCTIONS : s->slot->logged_in ? (rw ? CKS_RW_USER_FUNCTIONS : CKS_RO_USER_FUNCTIONS)
+			: (rw ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION);
 	}
 	os_unlock();
 	return rv;

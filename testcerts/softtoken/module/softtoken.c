@@ -190,7 +190,8 @@ CK_RV C_GetSlotInfo(CK_SLOT_ID id, CK_SLOT_INFO *info)
 CK_RV C_GetTokenInfo(CK_SLOT_ID id, CK_TOKEN_INFO *info)
 {
 	slot *s;
-	pin_state pin;
+	CK_FLAGS pins;
+	CK_ULONG min, max;
 	char text[MAX_TEXT], v[256];
 	if (!info)
 		return CKR_ARGUMENTS_BAD;
@@ -199,7 +200,7 @@ CK_RV C_GetTokenInfo(CK_SLOT_ID id, CK_TOKEN_INFO *info)
 		return rv;
 	if (!s->present)
 		rv = CKR_TOKEN_NOT_PRESENT;
-	else if (pin_read(s, &pin) || slot_text(s, "token", text))
+	else if (pin_info(s, &pins, &min, &max) || slot_text(s, "token", text))
 		rv = CKR_DEVICE_ERROR;
 	else {
 		const struct {
@@ -215,17 +216,16 @@ CK_RV C_GetTokenInfo(CK_SLOT_ID id, CK_TOKEN_INFO *info)
 		memset(info, 0, sizeof *info);
 		for (int i = 0; i < 4; i++)
 			pad(fields[i].field, fields[i].size, text_field(text, fields[i].name, v, sizeof v) ? "" : v);
-		info->flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_TOKEN_INITIALIZED | pin_flags(&pin);
+		info->flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_TOKEN_INITIALIZED | pins;
 		info->ulMaxSessionCount = info->ulMaxRwSessionCount = MAX_SESSIONS;
 		info->ulSessionCount = sessions_count(s, 0);
 		info->ulRwSessionCount = sessions_count(s, 1);
-		info->ulMinPinLen = (CK_ULONG)pin.min;
-		info->ulMaxPinLen = (CK_ULONG)pin.max;
+		info->ulMinPinLen = min;
+		info->ulMaxPinLen = max;
 		info->ulTotalPublicMemory = info->ulFreePublicMemory = CK_UNAVAILABLE_INFORMATION;
 		info->ulTotalPrivateMemory = info->ulFreePrivateMemory = CK_UNAVAILABLE_INFORMATION;
 		info->hardwareVersion = info->firmwareVersion = (CK_VERSION){ 1, 0 };
 	}
-	memset(&pin, 0, sizeof pin);
 	os_unlock();
 	return rv;
 }

@@ -1,4 +1,4 @@
-/* Reading what the folder of a token says of it; the PIN and its counter. */
+/* Reading what the folder of a token says of it. */
 #include "token.h"
 
 #include <stdio.h>
@@ -62,73 +62,7 @@ void slot_unload(slot *s)
 	s->objects = NULL;
 	s->nobjects = 0;
 	s->loaded = 0;
-	s->logged_in = 0;
-}
-
-static unsigned long number(const char *text, const char *name, unsigned long otherwise)
-{
-	char v[16], *end;
-	if (text_field(text, name, v, sizeof v))
-		return otherwise;
-	unsigned long n = strtoul(v, &end, 10);
-	return *v && !*end ? n : otherwise;
-}
-
-int pin_read(const slot *s, pin_state *p)
-{
-	char text[MAX_TEXT], path[MAX_PATH_BYTES], *end;
-	memset(p, 0, sizeof *p);
-	if (slot_path(path, s, "pin"))
-		return -1;
-	if (!os_exists(path))
-		return 0;
-	if (slot_text(s, "pin", text) || text_field(text, "pin", p->pin, sizeof p->pin))
-		return -1;
-	if (slot_path(path, s, "pad"))
-		return -1;
-	if (os_exists(path)) {
-		char word[MAX_TEXT];
-		if (slot_text(s, "pad", word))
-			return -1;
-		word[strcspn(word, "\r\n")] = 0;
-		if (strcmp(word, "right") && strcmp(word, "wrong") && strcmp(word, "cancel"))
-			return -1;
-		strcpy(p->pad, word);
-	}
-	p->set = 1;
-	p->len = strlen(p->pin);
-	p->min = number(text, "min", 4);
-	p->max = number(text, "max", 32);
-	p->left = p->tries = (unsigned)number(text, "tries", 3);
-	if (slot_path(path, s, "tries"))
-		return -1;
-	if (os_exists(path)) {
-		if (slot_text(s, "tries", text))
-			return -1;
-		unsigned long n = strtoul(text, &end, 10);
-		if (end == text || n > p->tries)
-			return -1;
-		p->left = (unsigned)n;
-	}
-	return 0;
-}
-
-int pin_write_tries(const slot *s, unsigned left)
-{
-	char path[MAX_PATH_BYTES], text[16];
-	int n = snprintf(text, sizeof text, "%u\n", left);
-	return slot_path(path, s, "tries") ? -1 : os_write(path, text, (size_t)n);
-}
-
-CK_FLAGS pin_flags(const pin_state *p)
-{
-	if (!p->set)
-		return 0;
-	CK_FLAGS f = CKF_USER_PIN_INITIALIZED | (p->pad[0] ? CKF_PROTECTED_AUTHENTICATION_PATH : 0);
-	if (p->left == 0)
-		return f | CKF_USER_PIN_LOCKED;
-	return f | (p->left < p->tries ? CKF_USER_PIN_COUNT_LOW : 0) |
-		(p->left == 1 ? CKF_USER_PIN_FINAL_TRY : 0);
+	s->logged_in = s->so_logged_in = 0;
 }
 
 CK_OBJECT_HANDLE slot_handle(const slot *s, int i)

@@ -1,8 +1,10 @@
 /* Readers, tokens and objects as the folder $SOFTTOKEN_DIR holds them:
  *
  *   READER/token     label=, serial=, manufacturer=, model=  (UTF-8, a line each)
- *   READER/pin       pin=, min=, max= (lengths in bytes), tries= (of a fresh PIN)
+ *   READER/pin       pin=, min=, max= (lengths in bytes), tries= (of a fresh PIN); change=1: it has to be changed
  *   READER/tries     attempts left; absent: all of them
+ *   READER/puk       the security officer's PIN: puk=, tries=; without the file nobody can log in as that
+ *   READER/puktries  its attempts left; absent: all of them
  *   READER/pad       right, wrong or cancel: the reader has a PIN pad, and this is what is done at it
  *   READER/absent    exists while the token is out of its reader
  *   READER/inserted  any text; another text means that the token was out in between
@@ -53,7 +55,7 @@ typedef struct {
 	char inserted[32]; /* and what the file held then */
 	int told_present;  /* what C_WaitForSlotEvent told last */
 	char told_inserted[32];
-	int logged_in;
+	int logged_in, so_logged_in; /* the user, the security officer; never both */
 	int loaded;        /* objects were read */
 	unsigned long epoch; /* counts loads: handles of an earlier one are invalid */
 	unsigned long signs; /* C_Sign calls since C_Initialize */
@@ -66,6 +68,7 @@ typedef struct {
 	char pin[MAX_PIN];
 	size_t len, min, max;
 	unsigned tries, left;
+	int change;  /* it has to be changed */
 	char pad[8]; /* what is done at the reader's PIN pad; empty: it has none */
 } pin_state;
 
@@ -87,9 +90,8 @@ int text_field(const char *text, const char *name, char *value, size_t size);
 /* Reads READER/NAME as text; -1 as os_read says. */
 int slot_text(const slot *s, const char *name, char text[MAX_TEXT]);
 
-int pin_read(const slot *s, pin_state *p);            /* 0 or -1 */
-int pin_write_tries(const slot *s, unsigned left);    /* 0 or -1 */
-CK_FLAGS pin_flags(const pin_state *p);
+/* The flags of both PINs and the bounds of the user's; 0 or -1. */
+int pin_info(const slot *s, CK_FLAGS *flags, CK_ULONG *min, CK_ULONG *max);
 
 /* What the file "fault" orders for this C_Sign. */
 typedef struct {

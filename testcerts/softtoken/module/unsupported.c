@@ -1,5 +1,5 @@
-/* Functions of the standard that a token of this kind does not do: nothing is
- * made, changed or decrypted on it. All of them answer alike. */
+/* Functions of the standard that a token of this kind does not do: no object
+ * is made, changed or decrypted on it. All of them answer alike. */
 #include "cryptoki.h"
 
 #define NO1(name, A) CK_RV name(A a) { (void)a; return CKR_FUNCTION_NOT_SUPPORTED; }
@@ -13,8 +13,6 @@
 	{ (void)a, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g, (void)h; return CKR_FUNCTION_NOT_SUPPORTED; }
 
 NO4(C_InitToken, CK_SLOT_ID, CK_UTF8CHAR_PTR, CK_L, CK_UTF8CHAR_PTR)
-NO3(C_InitPIN, CK_S, CK_UTF8CHAR_PTR, CK_L)
-NO5(C_SetPIN, CK_S, CK_UTF8CHAR_PTR, CK_L, CK_UTF8CHAR_PTR, CK_L)
 NO3(C_GetOperationState, CK_S, CK_B, CK_P)
 NO5(C_SetOperationState, CK_S, CK_B, CK_L, CK_O, CK_O)
 NO4(C_CreateObject, CK_S, CK_ATTRIBUTE *, CK_L, CK_OBJECT_HANDLE *)

@@ -180,6 +180,20 @@ int main(void)
 			CK_SESSION_INFO i = { 0 };
 			rv = f->C_GetSessionInfo(a, &i);
 			printf("%lx %lx\n", rv, i.state);
+		} else if (!strcmp(cmd, "openrw") && sscanf(arg, "%lu", &a) == 1) {
+			CK_SESSION_HANDLE s = 0;
+			rv = f->C_OpenSession(a, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &s);
+			printf("%lx %lu\n", rv, s);
+		} else if (!strcmp(cmd, "setpin") && sscanf(arg, "%lu %2000s %2000s", &a, text, text + 2048) == 3) {
+			char *old = text, *pin = text + 2048;
+			CK_ULONG n = !strcmp(old, "-") ? 0 : strlen(old), m = !strcmp(pin, "-") ? 0 : strlen(pin);
+			printf("%lx\n", f->C_SetPIN(a, n ? (CK_UTF8CHAR_PTR)old : NULL, n, m ? (CK_UTF8CHAR_PTR)pin : NULL, m));
+		} else if (!strcmp(cmd, "initpin") && sscanf(arg, "%lu %4095s", &a, text) == 2) {
+			CK_ULONG n = !strcmp(text, "-") ? 0 : strlen(text);
+			printf("%lx\n", f->C_InitPIN(a, n ? (CK_UTF8CHAR_PTR)text : NULL, n));
+		} else if (!strcmp(cmd, "initpinhex") && sscanf(arg, "%lu %4095s", &a, text) == 2) {
+			CK_ULONG n = unhex(text, buf, sizeof buf);
+			printf("%lx\n", f->C_InitPIN(a, buf, n));
 		} else if (!strcmp(cmd, "login") && sscanf(arg, "%lu %lu %4095s", &a, &b, text) == 3) {
 			CK_ULONG n = !strcmp(text, "-") ? 0 : strlen(text);
 			printf("%lx\n", f->C_Login(a, b, n ? (CK_UTF8CHAR_PTR)text : NULL, n));
@@ -209,7 +223,7 @@ int main(void)
 			printf("\n");
 		} else if (!strcmp(cmd, "unsupported"))
 			printf("%lx %lx %lx %lx\n", f->C_InitToken(0, NULL, 0, NULL), f->C_GenerateKeyPair(0, NULL, NULL, 0, NULL, 0, NULL, NULL),
-				f->C_SignUpdate(0, NULL, 0), f->C_SetPIN(0, NULL, 0, NULL, 0));
+				f->C_SignUpdate(0, NULL, 0), f->C_CreateObject(0, NULL, 0, NULL));
 		else if (!strcmp(cmd, "bench") && sscanf(arg, "%lu %lx %lu %lu %lu", &a, &b, &c, &d, &e) == 5 && e <= 16)
 			bench(a, b, c, d, (int)e);
 		else
