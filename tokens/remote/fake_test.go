@@ -206,6 +206,18 @@ func (f *fake) Watch(ctx context.Context, events chan<- tokens.Event) {
 	<-ctx.Done()
 }
 
+func (f *fake) ChangePIN(_ context.Context, id string, _, _ tokens.PIN) error {
+	f.misbehave("change")
+	if id != "t" {
+		return tokens.ErrNotPresent
+	}
+	return nil
+}
+
+func (f *fake) UnblockPIN(ctx context.Context, id string, puk, fresh tokens.PIN) error {
+	return f.ChangePIN(ctx, id, puk, fresh)
+}
+
 func (f *fake) Close() error { return nil }
 
 type fakeSession struct{ f *fake }

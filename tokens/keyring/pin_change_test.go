@@ -1,0 +1,66 @@
+package keyring_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"tanba/tokens"
+	"tanba/tokens/keyring"
+)
+
+// changer is a driver that can set PINs.
+type changer struct {
+	*driver
+	did []string
+	err error
+}
+
+func (c *changer) ChangePIN(_ context.Context, id string, old, fresh tokens.PIN) error {
+	c.did = append(c.did, "change "+id+" "+string(old.Bytes())+" "+string(fresh.Bytes()))
+	return c.err
+}
+
+func (c *changer) UnblockPIN(_ context.Context, id string, puk, fresh tokens.PIN) error {
+	c.did = append(c.did, "unblock "+id+" "+string(puk.Bytes())+" "+string(fresh.Bytes()))
+	return c.err
+}
+
+func TestSetPIN(t *testing.T) {
+	plain := newDriver("file", tokens.Token{ID: "file", Label: "a"})
+	able := &changer{driver: newDriver("card", tokens.Token{ID: "card", Label: "b", PIN: tokens.PINLocked})}
+	k := keyring.New([]tokens.Driver{plain, able}, slog.New(slog.DiscardHandler))
+	defer func() { assert.NoError(t, k.Close()) }()
+	pin := func(s string) tokens.PIN { return tokens.NewPIN([]byte(s)) }
+	ctx := t.Context()
+
+	require.NoError(t, k.ChangePIN(ctx, "card", pin("1"), pin("2")), "it lists by itself")
+	require.NoError(t, k.UnblockPIN(ctx, "card", pin("3"), pin("4")))
+	assert.Equal(t, []string{"change card 1 2", "unblock card 3 4"}, able.did)
+	assert.ErrorIs(t, k.ChangePIN(ctx, "file", pin("1"), pin("2")), tokens.ErrNoPINChange)
+	assert.ErrorIs(t, k.UnblockPIN(ctx, "gone", pin("1"), pin("2")), tokens.ErrNotPresent)
+	assert.True(t, k.CanSetPIN("card"))
+	assert.False(t, k.CanSetPIN("file"))
+	assert.False(t, k.CanSetPIN("gone"))
+
+	changes, stop := k.Changes()
+	defer stop()
+	_, err := k.List(ctx)
+	require.NoError(t, err)
+	able.set(nil, tokens.Token{ID: "card", Label: "b", PIN: tokens.PINOK})
+	able.err = &tokens.PINError{Reason: tokens.PINWrong}
+	var refused *tokens.PINError
+	require.ErrorAs(t, k.UnblockPIN(ctx, "card", pin("3"), pin("4")), &refused)
+	select {
+	case <-changes:
+	case <-time.After(time.Second):
+		assert.Fail(t, "nobody was told")
+	}
+	list, err := k.List(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, tokens.PINOK, list[1].PIN, "the list is a new one")
+}
