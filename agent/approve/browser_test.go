@@ -52,6 +52,7 @@ type house struct {
 	t        testing.TB
 	approver *Approver
 	urls     chan string
+	listened func(net.Listener) net.Listener // stands between the pages and their listener
 }
 
 type option func(*Config)
@@ -64,7 +65,7 @@ func withLang(l text.Lang) option { return func(c *Config) { c.Lang = func() tex
 
 func newHouse(t testing.TB, options ...option) *house {
 	t.Helper()
-	h := &house{t: t, urls: make(chan string, 8)}
+	h := &house{t: t, urls: make(chan string, 8), listened: func(l net.Listener) net.Listener { return l }}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	p := pages.New(pages.Config{
 		Listen: func(context.Context) ([]net.Listener, int, error) {
@@ -72,7 +73,7 @@ func newHouse(t testing.TB, options ...option) *house {
 			if err != nil {
 				return nil, 0, err
 			}
-			return []net.Listener{l}, l.Addr().(*net.TCPAddr).Port, nil
+			return []net.Listener{h.listened(l)}, l.Addr().(*net.TCPAddr).Port, nil
 		},
 		Check: func(r *http.Request, port int) error { return nil },
 		Open:  func(_ context.Context, url string) error { h.urls <- url; return nil },

@@ -11,7 +11,8 @@
 //
 // Over HTTP a page has four ways, all POST: /api/redeem, /api/call/METHOD
 // (JSON), /api/raw/METHOD (bytes that must not pass through JSON, such as a
-// PIN) and /api/stream (server to page, one JSON object a line). /pages.js
+// PIN) and /api/stream (server to page, one JSON object a line; it begins with
+// a proof that the agent is still the one that gave the bearer). /pages.js
 // speaks them for the page, /pages.css has the look that all pages share.
 //
 // The address stands on the command line of the system's opener, where other

@@ -391,7 +391,7 @@ func TestLife(t *testing.T) {
 			sh.mu.Lock()
 			sh.secret, sh.expires = sum, time.Now().Add(SecretLife)
 			sh.mu.Unlock()
-			_, ok := sh.redeem(sum)
+			_, _, ok := sh.redeem(sum)
 			require.True(t, ok)
 		}
 		sh := add()

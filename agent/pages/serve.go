@@ -151,8 +151,8 @@ func (s *Server) redeem(w http.ResponseWriter, r *http.Request) {
 	}
 	sum := sha256.Sum256([]byte(in.Secret))
 	for _, sh := range s.all() {
-		if bearer, ok := sh.redeem(sum); ok {
-			answer(w, http.StatusOK, map[string]string{"bearer": bearer})
+		if bearer, key, ok := sh.redeem(sum); ok {
+			answer(w, http.StatusOK, map[string]string{"bearer": bearer, "key": key})
 			return
 		}
 	}
@@ -301,6 +301,11 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			return err
 		}
 		return rc.Flush()
+	}
+	if p := sh.proof(r); p != nil {
+		if err := write(p); err != nil {
+			return
+		}
 	}
 	var seq uint64
 	for {

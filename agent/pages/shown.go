@@ -28,6 +28,7 @@ type Shown struct {
 	secret   [32]byte // SHA-256 of the secret; zero when there is none to redeem
 	expires  time.Time
 	bearer   [32]byte // SHA-256 of the bearer; zero before the first redemption
+	key      string   // with which we prove who we are, see proof
 	retained map[string]retained
 	seq      uint64
 	changed  chan struct{} // closed and replaced at every change
@@ -188,16 +189,18 @@ func (sh *Shown) take(sum [32]byte) (File, bool) {
 	return o.file, true
 }
 
-// redeem gives a bearer for the secret with this SHA-256, once.
-func (sh *Shown) redeem(sum [32]byte) (string, bool) {
+// redeem gives a bearer, and the key of our proofs, for the secret with this
+// SHA-256, once.
+func (sh *Shown) redeem(sum [32]byte) (bearer, key string, ok bool) {
 	sh.mu.Lock()
 	if !same(sh.secret, sum) || sh.gone || sh.server.cfg.Now().After(sh.expires) {
 		sh.mu.Unlock()
-		return "", false
+		return "", "", false
 	}
 	sh.secret = [32]byte{}
-	bearer, bsum := newSecret()
-	sh.bearer = bsum
+	bearer, sh.bearer = newSecret()
+	key, _ = newSecret()
+	sh.key = key
 	sh.moved = true
 	sh.wake()
 	// Until its stream comes the new tab counts as lost.
@@ -206,7 +209,7 @@ func (sh *Shown) redeem(sum [32]byte) (string, bool) {
 	if sh.page.Opened != nil {
 		sh.page.Opened()
 	}
-	return bearer, true
+	return bearer, key, true
 }
 
 // holds reports whether the bearer with this SHA-256 is the page's.

@@ -1,6 +1,9 @@
 // The page's side of agent/pages: gets in once, calls, listens.
 
 let bearer = '';
+let key = null; // of the agent's proofs
+let over = false; // nothing more comes from the agent
+let ours = false; // whoever answers at this address has proved to be the agent that let us in, and is still there
 
 const options = (headers, body) => ({
   method: 'POST', headers, body,
@@ -25,9 +28,21 @@ export async function enter() {
   const answer = await r.json();
   if (!r.ok) throw new Gone(answer.words);
   bearer = answer.bearer;
+  key = await crypto.subtle.importKey('raw', new TextEncoder().encode(answer.key), { name: 'HMAC', hash: 'SHA-256' }, false, ['verify']);
+  ours = true;
 }
 
+const hex = (bytes) => [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('');
+const unhex = (text) => Uint8Array.from(String(text).match(/../g) ?? [], (h) => parseInt(h, 16));
+
+// proved checks the first line of a stream.
+const proved = (line, nonce) => {
+  const { event, data } = JSON.parse(line);
+  return event === 'proof' && crypto.subtle.verify('HMAC', key, unhex(data), nonce);
+};
+
 async function post(path, type, body) {
+  if (!ours) throw new Refused('offline');
   let r;
   try {
     r = await fetch(path, options({ 'Content-Type': type, Authorization: 'Bearer ' + bearer }, body));
@@ -52,12 +67,19 @@ const patience = 20000; // ms of failed attempts after which the agent is gone
 // listen calls handler(event, data) for each event until the page ends: then with 'end' (the agent said so),
 // 'moved' (another tab took over) or 'lost' (the agent does not answer).
 export async function listen(handler) {
+  await follow(handler);
+  over = true;
+}
+
+async function follow(handler) {
   let since = performance.now();
   for (;;) {
     const stop = new AbortController();
+    const nonce = crypto.getRandomValues(new Uint8Array(16));
+    let checked = false;
     let timer = setTimeout(() => stop.abort(), silence);
     try {
-      const r = await fetch('/api/stream', { ...options({ Authorization: 'Bearer ' + bearer }), signal: stop.signal });
+      const r = await fetch('/api/stream', { ...options({ Authorization: 'Bearer ' + bearer, 'Tanba-Nonce': hex(nonce) }), signal: stop.signal });
       if (r.status === 403) { handler('lost'); return; }
       const reader = r.body.getReader();
       const decoder = new TextDecoder();
@@ -66,10 +88,16 @@ export async function listen(handler) {
         if (done) break;
         clearTimeout(timer);
         timer = setTimeout(() => stop.abort(), silence);
-        since = performance.now();
+        if (checked) since = performance.now();
         const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
         rest = lines.pop();
         for (const line of lines) {
+          if (!checked) {
+            checked = await proved(line, nonce);
+            ours = checked;
+            if (!checked) { stop.abort(); handler('lost'); return; }
+            continue;
+          }
           const message = JSON.parse(line);
           if (message.event === 'end' || message.event === 'moved') { handler(message.event); return; }
           if (message.event !== 'beat') handler(message.event, message.data);
@@ -79,6 +107,7 @@ export async function listen(handler) {
       // The connection broke; try again below.
     } finally {
       clearTimeout(timer);
+      ours = false; // until it has proved itself anew
     }
     if (performance.now() - since > patience) { handler('lost'); return; }
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -168,7 +197,7 @@ export function watch(changed) {
         clearTimeout(timer);
         timer = setTimeout(() => changed(true, true), 1050);
       }
-    }, () => {});
+    }, (e) => { if (e.word === 'offline' && !over) setTimeout(() => update(true), 500); });
   };
   window.addEventListener('focus', update);
   window.addEventListener('blur', update);
