@@ -1,6 +1,7 @@
 // Package desk is the signer's own page, opened from the tray: the tokens
 // that are present with their certificates, what waits to be sent, and what
-// this installation is. It can send again, save and drop; it cannot approve.
+// this installation is. It can send again, save and drop, change a token's PIN
+// and unlock it with the PUK; it cannot approve.
 package desk
 
 import (
@@ -78,7 +79,12 @@ type Config struct {
 	Tokens  job.Tokens
 	Drivers func() []Driver
 	Outbox  OutboxKeeper
-	About   func() []Fact
+	// PINs sets the PINs of tokens; nil: nothing does.
+	PINs PINSetter
+	// PINEntry is policy.PINEntry: a PIN is typed here only if it is empty or
+	// "page".
+	PINEntry string
+	About    func() []Fact
 	// Now is the clock.
 	Now func() time.Time
 	Log *slog.Logger
@@ -92,6 +98,7 @@ type Desk struct {
 	shown *pages.Shown
 	tab   Tab
 	stop  func()
+	pin   pinForm
 }
 
 // New returns a Desk that shows nothing yet.
@@ -109,7 +116,7 @@ func (d *Desk) Show(ctx context.Context, tab Tab) error {
 	if err != nil {
 		return err
 	}
-	sh, err := d.cfg.Pages.Add(ctx, pages.Page{Name: "desk", Assets: files, Handle: d.handle, Closed: d.closed})
+	sh, err := d.cfg.Pages.Add(ctx, pages.Page{Name: "desk", Assets: files, Handle: d.handle, Raw: d.raw, MaxRaw: maxSecrets, Opened: d.opened, Closed: d.closed})
 	if err != nil {
 		return err
 	}
@@ -130,6 +137,7 @@ func (d *Desk) closed() {
 		d.stop()
 	}
 	d.shown, d.stop = nil, nil
+	d.pin.focused, d.pin.pending = time.Time{}, nil
 }
 
 // feed keeps the page up to date until ctx ends.
@@ -167,6 +175,10 @@ func (d *Desk) handle(ctx context.Context, method string, body json.RawMessage) 
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		return view{Words: words(), Lang: d.cfg.Lang(), Tab: d.tab, About: d.cfg.About()}, nil
+	case "focus":
+		return struct{}{}, d.focus(body)
+	case "pin":
+		return struct{}{}, d.askPIN(ctx, body)
 	case "retry", "drop", "save":
 		var in struct {
 			ID string `json:"id"`
@@ -213,11 +225,16 @@ func words() map[text.Lang]map[text.Key]string {
 
 // shownToken is a token as the page gets it.
 type shownToken struct {
+	ID         string          `json:"id"`
 	Label      string          `json:"label"`
 	Model      string          `json:"model"`
 	Serial     string          `json:"serial"` // last four characters
 	Library    string          `json:"library"`
 	PIN        string          `json:"pin"`
+	PUK        string          `json:"puk"`
+	MinPIN     int             `json:"minPin"` // bytes, 0: not known
+	MaxPIN     int             `json:"maxPin"`
+	CanSet     bool            `json:"canSet"` // its PIN, here
 	Identities []shownIdentity `json:"identities"`
 }
 
@@ -251,7 +268,8 @@ func (d *Desk) pushTokens(ctx context.Context, sh *pages.Shown) {
 	out := shownTokens{Tokens: []shownToken{}, Drivers: d.cfg.Drivers()}
 	for _, t := range list {
 		s := shownToken{
-			Label: t.Label, Model: t.Model, Serial: tail(t.Serial, 4), Library: filepath.Base(t.Library), PIN: string(t.PIN),
+			ID: t.ID, Label: t.Label, Model: t.Model, Serial: tail(t.Serial, 4), Library: filepath.Base(t.Library), PIN: string(t.PIN),
+			PUK: string(t.PUK), MinPIN: t.MinPIN, MaxPIN: t.MaxPIN, CanSet: d.mayType(&t),
 			Identities: []shownIdentity{},
 		}
 		for _, i := range t.Identities {

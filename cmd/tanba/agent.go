@@ -140,7 +140,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	})
 	a.desk = desk.New(desk.Config{
 		Pages: a.pages, Lang: func() text.Lang { return a.lang }, Tokens: a.ring, Drivers: a.drivers, Outbox: deskOutbox{a.outbox},
-		About: a.about, Now: a.now, Log: a.log,
+		PINs: a.ring, PINEntry: a.policy.PINEntry, About: a.about, Now: a.now, Log: a.log,
 	})
 	a.runner = &job.Runner{
 		Preparer: &sign.Preparer{Fetcher: a.outbox, Limits: a.policy.Limits}, Approver: a.approver, Assembler: &sign.Assembler{},

@@ -1,5 +1,6 @@
 // The signer's own page: tokens, what waits to be sent, about.
-import { start, call, listen, languages, last, icon, el, t, tn, has, lang } from '/pages.js';
+import { start, call, listen, languages, last, icon, el, t, tn, has, lang, watch } from '/pages.js';
+import { pinForms } from './pin.js';
 
 start((view) => {
   const tabs = ['tokens', 'outbox', 'about'];
@@ -7,6 +8,7 @@ start((view) => {
   let tokens = null;
   let outbox = null;
   let said = '';
+  const pins = pinForms(() => draw());
 
   const date = (s) => new Date(s).toLocaleDateString(lang === 'kk' ? 'kk' : lang, { dateStyle: 'medium' });
   const moment = (s) => new Date(s).toLocaleString(lang === 'kk' ? 'kk' : lang, { dateStyle: 'medium', timeStyle: 'short' });
@@ -30,8 +32,9 @@ start((view) => {
     const pin = { count_low: 'prompt.count_low', final_try: 'prompt.final_try', locked: 'prompt.locked', to_be_changed: 'prompt.to_change', not_set: 'prompt.not_set' }[k.pin];
     return el('section', { class: 'card token' },
       el('header', {}, el('strong', {}, k.label), el('span', { class: 'faint' }, [k.model, '…' + k.serial].filter(Boolean).join(' · '))),
-      pin && el('p', { class: 'note ' + (k.pin === 'count_low' ? 'amber' : 'red') }, icon('warn'), t(pin)),
-      k.identities.length ? k.identities.map(identity) : el('p', { class: 'faint' }, t('prompt.no_certificate')));
+      pins.notes(k) ?? (pin && el('p', { class: 'note ' + (k.pin === 'count_low' ? 'amber' : 'red') }, icon('warn'), t(pin))),
+      k.identities.length ? k.identities.map(identity) : el('p', { class: 'faint' }, t('prompt.no_certificate')),
+      pins.part(k));
   }
 
   function drawTokens() {
@@ -72,7 +75,8 @@ start((view) => {
   function draw() {
     document.title = t('desk.' + tab) + ' · Tanba';
     document.getElementById('langs').replaceChildren(languages(draw));
-    const choose = (name) => () => { tab = name; said = ''; draw(); document.getElementById('tab-' + name).focus(); };
+    const focus = document.activeElement?.id;
+    const choose = (name) => () => { tab = name; said = ''; pins.close(); draw(); document.getElementById('tab-' + name).focus(); };
     const keys = (e) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
       if (step) choose(tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length])();
@@ -83,11 +87,13 @@ start((view) => {
       el('div', { id: 'panel', role: 'tabpanel', 'aria-labelledby': 'tab-' + tab },
         el('p', { id: 'said', class: said ? 'note' : '', role: 'status' }, said),
         { tokens: drawTokens, outbox: drawOutbox, about: drawAbout }[tab]()));
+    if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
   }
 
   draw();
+  pins.arm(watch((armed) => pins.armed(armed)));
   listen((event, data) => {
-    if (event === 'tokens') tokens = data;
+    if (event === 'tokens') { tokens = data; pins.update(data.tokens); }
     else if (event === 'outbox') outbox = data;
     else return last('quiet', t(has('page.' + event + '_title') ? 'page.' + event + '_title' : 'page.lost_title'), [t('page.may_close')]);
     draw();

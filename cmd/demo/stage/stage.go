@@ -67,12 +67,13 @@ type Options struct {
 
 // A Stage is a running demo.
 type Stage struct {
-	// Dir is the demo's folder, URL the CRM's address, PIN that of every token.
-	Dir, URL, PIN string
-	CRM           *crm.Server
-	Agent         *Agent
-	PKI           *testcerts.PKI
-	Tokens        *Tokens
+	// Dir is the demo's folder, URL the CRM's address, PIN and PUK those of every
+	// token.
+	Dir, URL, PIN, PUK string
+	CRM                *crm.Server
+	Agent              *Agent
+	PKI                *testcerts.PKI
+	Tokens             *Tokens
 	// Prompts is set with Options.CatchPrompts.
 	Prompts *Prompts
 	// People are those who can log in to the CRM.
@@ -109,7 +110,7 @@ func Start(ctx context.Context, opts Options) (*Stage, error) {
 	if opts.Say == nil {
 		opts.Say = io.Discard
 	}
-	s := &Stage{Dir: opts.Dir, PIN: demoPIN, opts: opts}
+	s := &Stage{Dir: opts.Dir, PIN: demoPIN, PUK: demoPUK, opts: opts}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -13,6 +13,9 @@ import (
 // demoPIN is the PIN of every soft token.
 const demoPIN = "12345678"
 
+// demoPUK unlocks it.
+const demoPUK = "97531864"
+
 // Those who sign. No such people or companies are meant: the numbers are of
 // the right form only.
 const (
@@ -80,7 +83,7 @@ func newTokens(dir string, pki *testcerts.PKI) (*Tokens, error) {
 
 func (t *Tokens) add(id, label, reader, serial string, persons ...string) error {
 	r, err := softtoken.Create(t.Dir, reader, softtoken.Info{
-		Label: label, Serial: serial, Manufacturer: "Tanba demo", Model: "soft token", PIN: demoPIN,
+		Label: label, Serial: serial, Manufacturer: "Tanba demo", Model: "soft token", PIN: demoPIN, PUK: demoPUK,
 	})
 	if err != nil {
 		return fmt.Errorf("soft token %s: %w", label, err)
