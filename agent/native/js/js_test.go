@@ -333,6 +333,18 @@ func TestClientInABrowser(t *testing.T) {
 	assert.Len(t, a.requests, 1, "signed once")
 	a.mu.Unlock()
 
+	// withdrawn while its documents are on their way: the signer is not asked
+	assert.Equal(t, "AbortError", tb.js(true, `
+		const stop = new AbortController();
+		const p = c.sign({job:'withdrawn', documents:[{id:'a',name:'a',format:'cades',content:new Uint8Array(9e6)}], delivery:{url:location.origin}}, {signal: stop.signal})
+			.then(() => 'signed', (e) => e.name);
+		setTimeout(() => stop.abort(), 1);
+		return await p`))
+	time.Sleep(200 * time.Millisecond)
+	a.mu.Lock()
+	assert.Len(t, a.requests, 1)
+	a.mu.Unlock()
+
 	// keys from the CRM's server, an agent too old, a browser without Ed25519
 	assert.Equal(t, "not_installed", tb.js(false, `c.close(); c = tanba.connect({ports: [`+strconv.Itoa(a.port)+`], pins: ['another']}); return await c.status()`))
 	assert.Equal(t, "old", tb.js(false, `c = tanba.connect({ports: [`+strconv.Itoa(a.port)+`], minVersion: '0.2'}); return await c.status()`))

@@ -111,13 +111,14 @@ class Tanba {
       for (let tries = 0; ; tries++) {
         try {
           // One at a time: uploads of two jobs must not mix.
-          const sent = this.#sending.then(() => this.#send(job));
+          const sent = this.#sending.then(() => this.#send(job, signal));
           this.#sending = sent.catch(() => {});
           return await (await sent)();
         } catch (e) {
           // The same job sent again is attached to the one that runs, or brings its result.
           if (e.code !== 'disconnected' || this.#closed || tries === RETRIES) throw e;
           await pause(RETRY_MS * 2 ** tries);
+          signal?.throwIfAborted();
           await this.#connect(true);
         }
       }
@@ -332,7 +333,7 @@ class Tanba {
 
   // send sends the documents and the request, all to the agent that has proved itself now. It resolves when all
   // is sent, to a function that waits for the answer.
-  async #send(job) {
+  async #send(job, signal) {
     if (!this.#hello) throw new TanbaError('disconnected');
     const socket = this.#socket, { limits } = this.#hello;
     let inline = 0;
@@ -357,6 +358,7 @@ class Tanba {
       }
       documents.push(out);
     }
+    signal?.throwIfAborted(); // while the agent does not know the job it cannot be cancelled
     const { title, reference, counterparty, filter } = job;
     const params = { job: job.job, title, reference, counterparty, documents, filter, delivery: wireDelivery(job.delivery) };
     const answer = this.#call('sign', params, socket);
