@@ -23,7 +23,8 @@ type session struct {
 	sh       p11.SessionHandle
 	second   p11.SessionHandle // 0 until a batch wants it
 	right    chan struct{}     // not nil while this session has the right to be logged in
-	keys     []p11.ObjectHandle
+	keys     []keyObject
+	pin      tokens.PIN // for keys that want it for each signature: see always.go
 	loggedIn bool
 	closed   bool
 }
@@ -64,6 +65,7 @@ func (s *session) acquire(ctx context.Context) error {
 
 func (s *session) release() {
 	s.loggedIn, s.keys = false, nil
+	s.forget()
 	if s.right != nil {
 		s.right <- struct{}{}
 		s.right = nil
@@ -78,6 +80,7 @@ func (s *session) login(pin tokens.PIN) error {
 	defer leave()
 	p := s.d.p
 	s.loggedIn, s.keys = false, nil
+	s.forget()
 	before, err := p.GetTokenInfo(s.slot)
 	if err != nil {
 		return s.d.failed("C_GetTokenInfo", err, s.slot, s.tokenID)
@@ -104,6 +107,9 @@ func (s *session) login(pin tokens.PIN) error {
 		return fmt.Errorf("private key of the certificate: %w", tokens.ErrNotPresent)
 	}
 	s.keys, s.loggedIn = keys, true
+	if always {
+		s.keep(pin)
+	}
 	return nil
 }
 
@@ -179,7 +185,7 @@ const maxCandidates = 8
 // privateKeys finds the keys that can be the certificate's, the likeliest
 // first. The token shows an RSA key's modulus; for an EC key it often shows
 // nothing, then the first signature tells which key it is.
-func (s *session) privateKeys() (handles []p11.ObjectHandle, always bool) {
+func (s *session) privateKeys() (found []keyObject, always bool) {
 	pub := s.known.cert.PublicKey
 	s.d.mu.Lock()
 	ids := [][]byte{s.known.ckaID}
@@ -191,13 +197,13 @@ func (s *session) privateKeys() (handles []p11.ObjectHandle, always bool) {
 	}
 	private := s.d.keys(s.sh, p11.CKO_PRIVATE_KEY)
 	add := func(k keyObject) {
-		for _, h := range handles {
-			if h == k.handle {
+		for _, f := range found {
+			if f.handle == k.handle {
 				return
 			}
 		}
-		if len(handles) < maxCandidates {
-			handles = append(handles, k.handle)
+		if len(found) < maxCandidates {
+			found = append(found, k)
 			always = always || k.always
 		}
 	}
@@ -206,8 +212,8 @@ func (s *session) privateKeys() (handles []p11.ObjectHandle, always bool) {
 			add(k)
 		}
 	}
-	if len(handles) > 0 {
-		return handles, always
+	if len(found) > 0 {
+		return found, always
 	}
 	for _, id := range ids {
 		for _, k := range private {
@@ -216,8 +222,8 @@ func (s *session) privateKeys() (handles []p11.ObjectHandle, always bool) {
 			}
 		}
 	}
-	if len(handles) > 0 {
-		return handles, always
+	if len(found) > 0 {
+		return found, always
 	}
 	// A key whose CKA_ID has nothing to do with the certificate's: some tools
 	// leave such pairs behind.
@@ -226,7 +232,7 @@ func (s *session) privateKeys() (handles []p11.ObjectHandle, always bool) {
 			add(k)
 		}
 	}
-	return handles, always
+	return found, always
 }
 
 // Close implements tokens.Session.

@@ -141,7 +141,7 @@ func (s *session) first(ctx context.Context, t *task, digest []byte) ([]byte, er
 			raw, err = s.check(t, digest, raw)
 		}
 		if err == nil {
-			s.keys = []p11.ObjectHandle{k}
+			s.keys = []keyObject{k}
 			return raw, nil
 		}
 		if failed == nil {
@@ -164,7 +164,7 @@ func otherKey(err error) bool {
 
 // one makes one signature on a PKCS#11 session and returns it as the token
 // gave it.
-func (s *session) one(sh p11.SessionHandle, key p11.ObjectHandle, t *task, digest []byte) ([]byte, error) {
+func (s *session) one(sh p11.SessionHandle, key keyObject, t *task, digest []byte) ([]byte, error) {
 	in, err := t.input(digest)
 	if err != nil {
 		return nil, err
@@ -174,8 +174,13 @@ func (s *session) one(sh p11.SessionHandle, key p11.ObjectHandle, t *task, diges
 		return nil, err
 	}
 	defer leave()
-	if err := s.d.p.SignInit(sh, t.mechanism, key); err != nil {
+	if err := s.d.p.SignInit(sh, t.mechanism, key.handle); err != nil {
 		return nil, s.failed("C_SignInit", err)
+	}
+	if key.always {
+		if err := s.again(); err != nil {
+			return nil, err
+		}
 	}
 	raw, err := s.d.p.Sign(sh, in)
 	if err != nil {
@@ -264,7 +269,7 @@ func (s *session) batch(ctx context.Context, t *task, digests [][]byte, yield fu
 // RSA alone: an ECDSA signature is made in a tenth of the time, and with two
 // sessions SoftHSM was measured to make fewer of them, not more.
 func (s *session) workers(t *task, n int) []p11.SessionHandle {
-	if !s.d.scales || t.ecdsa || n < 4 || runtime.GOMAXPROCS(0) < 2 {
+	if !s.d.scales || t.ecdsa || s.keys[0].always || n < 4 || runtime.GOMAXPROCS(0) < 2 {
 		return []p11.SessionHandle{s.sh}
 	}
 	if s.second == 0 {
