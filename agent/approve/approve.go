@@ -51,7 +51,7 @@ type Approver struct {
 	queue *queue
 
 	mu      sync.Mutex
-	working map[jobKey]*prompt // approved, their page still open
+	working map[jobKey]*prompt // answered, their page still open
 }
 
 type jobKey struct{ origin, job string }
@@ -101,16 +101,22 @@ func (a *Approver) Reopen(ctx context.Context) error {
 	return sh.Reopen(ctx)
 }
 
-// Progress shows how far an approved job is on its page, if that is still
+// Progress shows how far an answered job is on its page, if that is still
 // open. It does not block: Runner.Observe may call it.
 func (a *Approver) Progress(origin string, p job.Progress) {
-	if pr := a.find(origin, p.Job); pr != nil {
+	pr := a.find(origin, p.Job)
+	switch {
+	case pr == nil:
+	case pr.rejecting && p.Step == job.StepDelivering: // it is kept
+		a.drop(pr)
+		pr.end("rejected")
+	default:
 		pr.idle.Reset(workIdle)
 		pr.progress(p)
 	}
 }
 
-// Ended shows on the page of an approved job, if it is still open, how the
+// Ended shows on the page of an answered job, if it is still open, how the
 // job ended: what Runner.Run returned.
 func (a *Approver) Ended(origin, jobID string, r job.Receipt, err error) {
 	if pr := a.find(origin, jobID); pr != nil {
@@ -125,7 +131,7 @@ func (a *Approver) find(origin, jobID string) *prompt {
 	return a.working[jobKey{origin, jobID}]
 }
 
-// keep keeps the page of an approved job for its progress.
+// keep keeps the page of an answered job for its progress.
 func (a *Approver) keep(pr *prompt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

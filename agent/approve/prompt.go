@@ -31,6 +31,8 @@ type prompt struct {
 	over    chan struct{} // closed when the loop has ended
 	helpers sync.WaitGroup
 	idle    *time.Timer
+	// rejecting: the answer was no. Set before the page is kept.
+	rejecting bool
 
 	// Only the loop uses these.
 	list    []tokens.Token
@@ -68,7 +70,7 @@ type result struct {
 }
 
 func (a *Approver) approve(ctx context.Context, q question) (job.Answer, error) {
-	t, err := a.queue.enter(ctx, q.Prepared().Request.Origin)
+	t, err := a.queue.enter(ctx, q.Prepared().Request.Origin, false)
 	if err != nil {
 		return job.Answer{}, err
 	}
@@ -116,7 +118,9 @@ func (p *prompt) run(ctx context.Context) (job.Answer, error) {
 		p.change(func(s *stateView) { s.Phase, s.Total = "working", len(answer.Approved) })
 		p.a.keep(p)
 	default:
-		p.end("rejected")
+		// "Rejected" is said when the rejection is kept: see Progress.
+		p.rejecting = true
+		p.a.keep(p)
 	}
 	return answer, err
 }

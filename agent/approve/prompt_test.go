@@ -90,9 +90,26 @@ func TestReject(t *testing.T) {
 	o := wait(t, done)
 	require.NoError(t, o.err)
 	assert.Equal(t, job.Answer{Rejected: []string{"doc-1", "doc-3"}, Reason: job.ReasonWrongTerms, Text: "Срок поставки другой"}, o.answer)
+	assert.NotContains(t, pageText(t, ctx), "Вы отклонили", "not before it is kept")
+	r := f.prepared.Request
+	h.approver.Progress(r.Origin, job.Progress{Job: r.ID, Step: job.StepDelivering})
 	run(t, ctx, chromedp.WaitVisible("#last"))
 	assert.Contains(t, pageText(t, ctx), "Вы отклонили")
 	assert.Empty(t, f.offered())
+}
+
+// A rejection that the disk did not take is not called one.
+func TestRejectionThatCannotBeKept(t *testing.T) {
+	h, f := newHouse(t), newAsk(1, token(t, tokens.PINOK, director()))
+	done := h.ask(t.Context(), f)
+	ctx, _ := h.tab()
+	run(t, ctx, chromedp.Click("#reject"), chromedp.WaitVisible("#reject-dialog"), chromedp.Click(`input[value="other"]`), chromedp.Click("#reject-confirm"))
+	require.NoError(t, wait(t, done).err)
+	r := f.prepared.Request
+	h.approver.Ended(r.Origin, r.ID, job.Receipt{}, job.Fail(job.CodeDisk, "", nil))
+	run(t, ctx, chromedp.WaitVisible("#last"))
+	assert.NotContains(t, pageText(t, ctx), "Вы отклонили")
+	assert.Contains(t, pageText(t, ctx), "На диске не хватает места")
 }
 
 func TestLater(t *testing.T) {

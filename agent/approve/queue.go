@@ -23,16 +23,17 @@ type queue struct {
 
 // A ticket is one prompt's place.
 type ticket struct {
-	origin string
-	turn   chan struct{} // closed when it may be shown
-	page   *pages.Shown
+	origin   string
+	stranger bool          // the site is not allowed yet
+	turn     chan struct{} // closed when it may be shown
+	page     *pages.Shown
 }
 
 // enter waits for its turn. The caller must leave.
-func (q *queue) enter(ctx context.Context, origin string) (*ticket, error) {
-	t := &ticket{origin: origin, turn: make(chan struct{})}
+func (q *queue) enter(ctx context.Context, origin string, stranger bool) (*ticket, error) {
+	t := &ticket{origin: origin, stranger: stranger, turn: make(chan struct{})}
 	q.mu.Lock()
-	if !q.free(origin) && len(q.line) >= q.max {
+	if !q.free(t) && len(q.line) >= q.max {
 		q.mu.Unlock()
 		return nil, job.Fail(job.CodeBusy, "", nil)
 	}
@@ -49,13 +50,23 @@ func (q *queue) enter(ctx context.Context, origin string) (*ticket, error) {
 	}
 }
 
-func (q *queue) free(origin string) bool { return len(q.shown) < q.open && q.shown[origin] == nil }
+// free says whether t may be shown now. Sites that are not allowed have half
+// of the places together, so that they cannot keep the others out.
+func (q *queue) free(t *ticket) bool {
+	strangers := 0
+	for _, x := range q.order {
+		if x.stranger {
+			strangers++
+		}
+	}
+	return len(q.shown) < q.open && q.shown[t.origin] == nil && (!t.stranger || strangers < max(1, q.open/2))
+}
 
 // advance gives their turn to those who can have it. q.mu is held.
 func (q *queue) advance() {
 	var rest []*ticket
 	for _, t := range q.line {
-		if !q.free(t.origin) {
+		if !q.free(t) {
 			rest = append(rest, t)
 			continue
 		}

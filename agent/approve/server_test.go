@@ -3,6 +3,7 @@ package approve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -185,14 +186,14 @@ func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []int
 		q := &queue{max: 2, open: 2, shown: map[string]*ticket{}, changed: func(n int) { told = append(told, n) }}
-		a, err := q.enter(t.Context(), "https://a.kz")
+		a, err := q.enter(t.Context(), "https://a.kz", false)
 		require.NoError(t, err)
-		b, err := q.enter(t.Context(), "https://b.kz")
+		b, err := q.enter(t.Context(), "https://b.kz", false)
 		require.NoError(t, err)
 		turn := make(chan string, 4)
 		enter := func(ctx context.Context, origin string) {
 			go func() {
-				x, err := q.enter(ctx, origin)
+				x, err := q.enter(ctx, origin, false)
 				if err != nil {
 					turn <- "gave up"
 					return
@@ -206,7 +207,7 @@ func TestQueue(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		enter(ctx, "https://a.kz")
 		enter(ctx, "https://c.kz")
-		_, err = q.enter(t.Context(), "https://d.kz")
+		_, err = q.enter(t.Context(), "https://d.kz", false)
 		assertCode(t, job.CodeBusy, err)
 		assert.Equal(t, 4, q.waiting())
 		q.leave(b)
@@ -219,6 +220,32 @@ func TestQueue(t *testing.T) {
 		synctest.Wait()
 		assert.Zero(t, q.waiting())
 		assert.Zero(t, told[len(told)-1])
+	})
+}
+
+// Sites that nobody has allowed cannot take every place.
+func TestStrangersLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{max: 5, open: maxOpen, shown: map[string]*ticket{}}
+		ctx, cancel := context.WithCancel(t.Context())
+		shown := make(chan *ticket, 8)
+		for i := range maxOpen {
+			go func() {
+				if x, err := q.enter(ctx, fmt.Sprintf("https://stranger%d.kz", i), true); err == nil {
+					shown <- x
+				}
+			}()
+		}
+		synctest.Wait()
+		assert.Len(t, shown, maxOpen/2)
+		ours, err := q.enter(ctx, "https://crm.altyn.kz", false)
+		require.NoError(t, err, "at once")
+		q.leave(ours)
+		q.leave(<-shown)
+		synctest.Wait()
+		assert.Len(t, shown, maxOpen/2, "the next one")
+		cancel()
+		synctest.Wait()
 	})
 }
 

@@ -46,7 +46,7 @@ type accessState struct {
 // AskSite asks the signer whether the site may ask for signatures, and
 // returns the answer. An error is a *job.Error as Approve returns them.
 func (a *Approver) AskSite(ctx context.Context, origin string) (bool, error) {
-	t, err := a.queue.enter(ctx, origin)
+	t, err := a.queue.enter(ctx, origin, true)
 	if err != nil {
 		return false, err
 	}
