@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -56,14 +59,31 @@ func submit(t *testing.T, p *robot.Page) {
 	press(t, p, "#pin-go")
 }
 
-// snap keeps a picture of a page for people to look at.
+// snap keeps pictures of a page, light and dark and narrow, for people to look
+// at.
 func snap(t *testing.T, p *robot.Page, name string) {
 	t.Helper()
-	if dir := os.Getenv("TANBA_PICTURES"); dir != "" {
+	dir := os.Getenv("TANBA_PICTURES")
+	if dir == "" {
+		return
+	}
+	look := func(scheme string, width int64) {
+		require.NoError(t, chromedp.Do(p.Tab(), chromedp.EmulateViewport(width, 1000), func(ctx context.Context, tab *chromedp.Target) (chromedp.Void, error) {
+			_, err := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+			return chromedp.Void{}, err
+		}))
+	}
+	for suffix, l := range map[string]struct {
+		scheme string
+		width  int64
+	}{"": {"light", 1180}, "-dark": {"dark", 1180}, "-narrow": {"light", 400}} {
+		look(l.scheme, l.width)
 		path, err := p.Picture(name)
 		require.NoError(t, err)
-		require.NoError(t, os.Rename(path, filepath.Join(dir, name+".png")))
+		require.NoError(t, os.Rename(path, filepath.Join(dir, name+suffix+".png")))
 	}
+	look("light", 1180)
 }
 
 func TestChangePIN(t *testing.T) {

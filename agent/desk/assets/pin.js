@@ -180,9 +180,10 @@ export function pinForms(redraw) {
   }
 
   return {
-    // notes returns what a card says of the PIN before its certificates.
+    // notes returns what a card says of the PIN before its certificates; null: what the prompt would, false: nothing.
     notes(k) {
       if (!k.canSet) return null;
+      if (open?.id === k.id && !open.unblock && k.pin === 'final_try') return false; // the form says it
       if (k.pin === 'locked') return el('p', { class: 'note red' }, icon('lock'), el('span', {}, t(k.puk === 'locked' ? 'desk.pin.both_locked' : 'desk.pin.locked')));
       if (k.pin === 'to_be_changed') return el('p', { class: 'note amber' }, icon('warn'), el('span', {}, t('desk.pin.to_change')));
       return null;
