@@ -16,21 +16,26 @@ import (
 	"tanba/cmd/demo/stage"
 )
 
-// tally counts the signed results that reach the CRM, by document.
+// tally collects the idempotency keys of the signed results that reach the
+// CRM, by document. A second key for a document is a second signature.
 type tally struct {
 	mu  sync.Mutex
-	got map[string]int
+	got map[string]map[string]bool
 }
 
 func (c *tally) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/tanba/results" && strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
-			_, document, _ := strings.Cut(strings.Trim(r.Header.Get("Idempotency-Key"), `"`), ":")
+			key := r.Header.Get("Idempotency-Key")
+			_, document, _ := strings.Cut(strings.Trim(key, `"`), ":")
 			c.mu.Lock()
 			if c.got == nil {
-				c.got = map[string]int{}
+				c.got = map[string]map[string]bool{}
 			}
-			c.got[document]++
+			if c.got[document] == nil {
+				c.got[document] = map[string]bool{}
+			}
+			c.got[document][key] = true
 			c.mu.Unlock()
 		}
 		next.ServeHTTP(w, r)
@@ -43,14 +48,14 @@ func (c *tally) count() int {
 	return len(c.got)
 }
 
-// once asserts that n documents came, each of them once.
+// once asserts that n documents came, each signed once.
 func (c *tally) once(t *testing.T, n int) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	assert.Len(t, c.got, n)
-	for d, times := range c.got {
-		assert.Equal(t, 1, times, "document %s came once", d)
+	for d, keys := range c.got {
+		assert.Len(t, keys, 1, "document %s was signed once", d)
 	}
 }
 
@@ -103,6 +108,30 @@ func TestTokenPulledInABatch(t *testing.T) {
 	require.NoError(t, token.Fault(""))
 	require.NoError(t, token.Insert())
 	require.NoError(t, r.SignDeal("45", s.PIN, stage.DirectorName, "signed"), "the rest")
+	c.once(t, 50)
+	assert.Len(t, signedFiles(t, s, "45"), 50)
+}
+
+// The agent is killed in the middle of a batch: what it had kept arrives after
+// the next start, the rest is signed when the signer says so again.
+func TestKilledInABatch(t *testing.T) {
+	var c tally
+	s, r := play(t, func(o *stage.Options) { o.Wrap = c.wrap })
+	token := s.Tokens.Reader("altyn")
+	require.NoError(t, token.Fault("delay:100"))
+	p := begin(t, s, r, "45")
+	require.NoError(t, p.Enter(s.PIN))
+	require.Eventually(t, func() bool { return c.count() > 2 }, 30*time.Second, 5*time.Millisecond)
+	require.NoError(t, s.Agent.Kill9())
+	require.NoError(t, token.Fault(""))
+	require.Less(t, c.count(), 50)
+	said, err := p.Ended()
+	require.NoError(t, err)
+	assert.Contains(t, said, "Tanba не отвечает")
+	require.NoError(t, r.WaitAgent("not_installed"))
+
+	require.NoError(t, s.Agent.Start(t.Context()))
+	require.NoError(t, r.SignDeal("45", s.PIN, stage.DirectorName, "signed"))
 	c.once(t, 50)
 	assert.Len(t, signedFiles(t, s, "45"), 50)
 }
