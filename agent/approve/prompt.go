@@ -25,7 +25,7 @@ type prompt struct {
 	a       *Approver
 	q       question
 	shown   *pages.Shown
-	first   chan struct{} // gets a value when the page is first there
+	first   chan struct{} // gets a value when a tab got in
 	closed  chan struct{} // closed when the signer closed the page
 	calls   chan call
 	over    chan struct{} // closed when the loop has ended
@@ -160,6 +160,7 @@ func (p *prompt) loop(ctx context.Context) (job.Answer, error) {
 				return job.Answer{}, err
 			}
 		case <-p.first:
+			p.focused, p.pending = time.Time{}, nil // that was another tab
 			if !p.there {
 				p.there = true
 				p.help(func() { p.q.Opened(ctx) })

@@ -60,6 +60,9 @@ func (a *Approver) AskSite(ctx context.Context, origin string) (bool, error) {
 	sh, err := a.cfg.Pages.Add(ctx, pages.Page{
 		Name: "access", Assets: folder("access"), Handle: s.handle,
 		Opened: func() {
+			s.mu.Lock()
+			s.focused = time.Time{} // that was another tab
+			s.mu.Unlock()
 			select {
 			case s.there <- struct{}{}:
 			default:
