@@ -98,6 +98,7 @@ type Desk struct {
 	shown *pages.Shown
 	tab   Tab
 	stop  func()
+	there bool // a tab got in
 	pin   pinForm
 }
 
@@ -106,28 +107,60 @@ func New(cfg Config) *Desk { return &Desk{cfg: cfg} }
 
 // Show opens the page at tab, or brings it to a new tab of the browser.
 func (d *Desk) Show(ctx context.Context, tab Tab) error {
+	sh, made, err := d.page(ctx, tab)
+	if err != nil {
+		return err
+	}
+	// Not under the lock: the page may be in use before the opener returns.
+	if err := sh.Open(ctx); err != nil {
+		if made {
+			d.leave(sh)
+		}
+		return err
+	}
+	return nil
+}
+
+// page returns the page that is shown, or makes it.
+func (d *Desk) page(ctx context.Context, tab Tab) (sh *pages.Shown, made bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.tab = tab
 	if d.shown != nil {
-		return d.shown.Open(ctx)
+		return d.shown, false, nil
 	}
 	files, err := fs.Sub(assets, "assets")
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	sh, err := d.cfg.Pages.Add(ctx, pages.Page{Name: "desk", Assets: files, Handle: d.handle, Raw: d.raw, MaxRaw: maxSecrets, Opened: d.opened, Closed: d.closed})
+	sh, err = d.cfg.Pages.Add(ctx, pages.Page{Name: "desk", Assets: files, Handle: d.handle, Raw: d.raw, MaxRaw: maxSecrets, Opened: d.opened, Closed: d.closed})
 	if err != nil {
-		return err
-	}
-	if err := sh.Open(ctx); err != nil {
-		sh.End()
-		return err
+		return nil, false, err
 	}
 	feeding, stop := context.WithCancel(context.WithoutCancel(ctx))
-	d.shown, d.stop = sh, stop
+	d.shown, d.stop, d.there = sh, stop, false
 	go d.feed(feeding, sh)
-	return nil
+	// The listener lives while a page does: one that never came is not waited for.
+	time.AfterFunc(pages.SecretLife, func() {
+		d.mu.Lock()
+		lost := d.shown == sh && !d.there
+		d.mu.Unlock()
+		if lost {
+			d.leave(sh)
+		}
+	})
+	return sh, true, nil
+}
+
+// leave gives a page up that nobody sees.
+func (d *Desk) leave(sh *pages.Shown) {
+	d.mu.Lock()
+	mine := d.shown == sh
+	d.mu.Unlock()
+	if mine {
+		d.closed()
+		sh.End()
+	}
 }
 
 func (d *Desk) closed() {

@@ -55,10 +55,11 @@ type pinAsk struct {
 	until   time.Time
 }
 
-// opened forgets what an earlier tab said.
+// opened notes that a tab got in, and forgets what an earlier one said.
 func (d *Desk) opened() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.there = true
 	d.pin.focused, d.pin.pending = time.Time{}, nil
 }
 
