@@ -12,6 +12,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -248,4 +249,42 @@ func TestOwnPageIsArmed(t *testing.T) {
 		gone, err := chromedp.Run(desk.Tab(), chromedp.Evaluate[bool](`document.querySelector('#pin-form') === null`))
 		return err == nil && gone
 	}, 10*time.Second, 50*time.Millisecond, "the form goes with its token")
+}
+
+// The prompt may stay open: what was done on the signer's own page shows in it.
+func TestUnlockBesideThePrompt(t *testing.T) {
+	s, r := play(t, nil)
+	const fresh = "86427531"
+	face := func(p *robot.Page) {
+		require.NoError(t, chromedp.Do(p.Tab(), func(ctx context.Context, tab *chromedp.Target) (chromedp.Void, error) {
+			_, err := cdp.Call(ctx, tab, page.BringToFront, cdp.Empty{})
+			return chromedp.Void{}, err
+		}))
+	}
+	desk := ownPage(t, s, r)
+	p := begin(t, s, r, "41")
+	for left := 2; left >= 0; left-- {
+		if left == 0 {
+			press(t, p, "#final-tick")
+		}
+		require.NoError(t, p.Enter("0011223"))
+		require.Eventually(t, func() bool {
+			n, err := s.Tokens.Reader("altyn").TriesLeft()
+			return err == nil && n == left
+		}, 10*time.Second, 20*time.Millisecond)
+		_, err := p.Problem()
+		require.NoError(t, err)
+	}
+	text(t, p, "заблокирован")
+
+	face(desk)
+	text(t, desk, "Разблокируйте его PUK-кодом")
+	press(t, desk, first+".pin-openers button")
+	fill(t, desk, s.PUK, fresh, fresh)
+	submit(t, desk)
+	text(t, desk, "PIN-код разблокирован")
+
+	face(p)
+	require.NoError(t, p.Approve(fresh, stage.DirectorName))
+	outcome(t, r, "signed")
 }

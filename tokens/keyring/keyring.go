@@ -18,6 +18,10 @@ import (
 // often, and a card is slow. Events end it at once.
 const fresh = 2 * time.Second
 
+// freshTrouble is fresh for a list with a PIN that is not in order: the signer
+// is about to mend that, perhaps with the maker's own program.
+const freshTrouble = 200 * time.Millisecond
+
 // patience is how long List waits for a slow library. It stands in a later
 // list; Changes tells when.
 const patience = 4 * time.Second
@@ -189,7 +193,7 @@ func (k *Keyring) read(s *slot) {
 		s.list, s.err, s.reading = list, err, nil
 		if age == s.age {
 			s.current = true
-			time.AfterFunc(fresh, func() { k.expire(s, age) })
+			time.AfterFunc(freshness(list), func() { k.expire(s, age) })
 		}
 		k.mu.Unlock()
 		close(done)
@@ -197,6 +201,16 @@ func (k *Keyring) read(s *slot) {
 			k.tell()
 		}
 	})
+}
+
+// freshness is how long a list is good.
+func freshness(list []tokens.Token) time.Duration {
+	for _, t := range list {
+		if t.PIN != tokens.PINOK && t.PIN != "" {
+			return freshTrouble
+		}
+	}
+	return fresh
 }
 
 func (k *Keyring) expire(s *slot, age uint64) {
@@ -299,23 +313,41 @@ func (k *Keyring) Open(ctx context.Context, identityID string) (tokens.Session, 
 		k.spoil(s, false)
 		return nil, err
 	}
-	return &session{Session: got, spoil: func() { k.spoil(s, false) }}, nil
+	return &session{Session: got, k: k, slot: s}, nil
 }
 
 // session is a driver's session that makes List look again after what may
-// have changed the PIN's state.
+// have changed the PIN's state, and tells so when the token is free.
 type session struct {
 	tokens.Session
-	spoil func()
+	k    *Keyring
+	slot *slot
+	used bool // a login succeeded
 }
 
 func (s *session) Login(ctx context.Context, pin tokens.PIN) error {
-	defer s.spoil()
-	return s.Session.Login(ctx, pin)
+	err := s.Session.Login(ctx, pin)
+	s.k.spoil(s.slot, false)
+	if _, refused := errors.AsType[*tokens.PINError](err); refused {
+		s.k.tell()
+	}
+	s.used = s.used || err == nil
+	return err
+}
+
+func (s *session) Close() error {
+	err := s.Session.Close()
+	if s.used {
+		s.used = false
+		s.k.spoil(s.slot, false)
+		s.k.tell()
+	}
+	return err
 }
 
 // Changes returns a channel that gets a value, without blocking the sender,
-// after tokens came or went, and a function that ends it.
+// after tokens came or went or the state of a PIN may be another one, and a
+// function that ends it.
 func (k *Keyring) Changes() (<-chan struct{}, func()) {
 	e := &ear{make(chan struct{}, 1)}
 	k.mu.Lock()

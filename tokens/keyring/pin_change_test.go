@@ -11,6 +11,7 @@ import (
 
 	"tanba/tokens"
 	"tanba/tokens/keyring"
+	"tanba/tokens/tokentest"
 )
 
 // changer is a driver that can set PINs.
@@ -63,4 +64,52 @@ func TestSetPIN(t *testing.T) {
 	list, err := k.List(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, tokens.PINOK, list[1].PIN, "the list is a new one")
+}
+
+// strict is a session whose PIN is "right".
+type strict struct{ tokens.Session }
+
+func (strict) Login(_ context.Context, p tokens.PIN) error {
+	if string(p.Bytes()) != "right" {
+		return &tokens.PINError{Reason: tokens.PINWrong}
+	}
+	return nil
+}
+
+func (strict) Close() error { return nil }
+
+// opener is a driver whose sessions these are.
+type opener struct{ *driver }
+
+func (opener) Open(context.Context, string) (tokens.Session, error) { return strict{}, nil }
+
+// The PIN's state may have changed with a login that failed, and at the end of
+// one that did not: those who listen are told, and not while the job signs.
+func TestLoginsAreTold(t *testing.T) {
+	card := token(t, "card", "1", tokentest.NewPKI(t).Pairs[0])
+	id := card.Identities[0]
+	d := opener{newDriver("card", card)}
+	k := keyring.New([]tokens.Driver{d}, slog.New(slog.DiscardHandler))
+	defer func() { assert.NoError(t, k.Close()) }()
+	changes, stop := k.Changes()
+	defer stop()
+	told := func() bool {
+		select {
+		case <-changes:
+			return true
+		case <-time.After(50 * time.Millisecond):
+			return false
+		}
+	}
+	told() // the driver's coming
+	s, err := k.Open(t.Context(), id.ID)
+	require.NoError(t, err)
+	require.Error(t, s.Login(t.Context(), tokens.NewPIN([]byte("wrong"))))
+	assert.True(t, told())
+	require.NoError(t, s.Login(t.Context(), tokens.NewPIN([]byte("right"))))
+	assert.False(t, told())
+	require.NoError(t, s.Close())
+	assert.True(t, told())
+	require.NoError(t, s.Close())
+	assert.False(t, told())
 }
