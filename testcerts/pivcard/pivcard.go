@@ -227,3 +227,15 @@ func validPIN(b []byte) bool {
 	digits := bytes.TrimRight(b, "\xFF")
 	return len(digits) >= minPIN && len(bytes.Trim(digits, "0123456789")) == 0
 }
+
+// SetPIN gives the card another PIN, as its owner does elsewhere.
+func (c *Card) SetPIN(pin string) error {
+	b := pad(pin)
+	if !validPIN(b) {
+		return errors.New("invalid PIN: 6 to 8 digits")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pin.value, c.verified = b, false
+	return nil
+}

@@ -20,9 +20,10 @@ const dialEvery = 50 * time.Millisecond
 type Reader struct {
 	addr string
 
-	mu   sync.Mutex
-	card *Card
-	stop func() // not nil while a card is in
+	mu     sync.Mutex
+	card   *Card
+	pulled chan struct{} // closed when this insertion of the card ends
+	stop   func()        // not nil while a card is in
 }
 
 // NewReader makes an empty reader for the slot of vpcd that listens at addr,
@@ -37,9 +38,9 @@ func (r *Reader) Insert(c *Card) {
 	var conn net.Conn // guarded by r.mu
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.card = c
+	r.card, r.pulled = c, pulled
 	r.stop = func() {
-		r.card, r.stop = nil, nil
+		r.card, r.pulled, r.stop = nil, nil, nil
 		close(pulled)
 		if conn != nil {
 			_ = conn.Close()
@@ -49,7 +50,7 @@ func (r *Reader) Insert(c *Card) {
 		for {
 			d, err := net.Dial("tcp", r.addr)
 			r.mu.Lock()
-			gone := r.card != c
+			gone := r.pulled != pulled
 			if err == nil && gone {
 				_ = d.Close()
 			} else if err == nil {
@@ -60,7 +61,7 @@ func (r *Reader) Insert(c *Card) {
 				return
 			}
 			if err == nil {
-				c.serve(d, pulled, func() { r.pull(c) })
+				c.serve(d, pulled, func() { r.pull(pulled) })
 				_ = d.Close()
 			}
 			select {
@@ -75,11 +76,11 @@ func (r *Reader) Insert(c *Card) {
 // Pull takes the card out, whatever it is doing.
 func (r *Reader) Pull() { r.pull(nil) }
 
-// pull takes the card out; one that is not nil only if it is that.
-func (r *Reader) pull(c *Card) {
+// pull takes the card out; with an insertion, only if it is still that one.
+func (r *Reader) pull(pulled chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stop != nil && (c == nil || c == r.card) {
+	if r.stop != nil && (pulled == nil || pulled == r.pulled) {
 		r.stop()
 	}
 }

@@ -2,6 +2,7 @@ package pkcs11
 
 import (
 	"errors"
+	"time"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -53,11 +54,29 @@ func (d *Driver) failed(call string, err error, slot uint, tokenID string) error
 	if !ok {
 		return err
 	}
-	if mayBeRemoved[c.Code] && !d.still(slot, tokenID) {
-		c.Is = tokens.ErrRemoved
+	if !mayBeRemoved[c.Code] {
+		return c
+	}
+	looks := 1
+	if c.Code == p11.CKR_GENERAL_ERROR || c.Code == p11.CKR_DEVICE_ERROR {
+		looks = 10
+	}
+	for i := range looks {
+		if i > 0 {
+			time.Sleep(noticed / 10)
+		}
+		if !d.still(slot, tokenID) {
+			c.Is = tokens.ErrRemoved
+			break
+		}
 	}
 	return c
 }
+
+// noticed is how long it may take until a library knows that a token was
+// pulled: the first call to fail may say no more than that it failed. pcscd
+// looks every 0.4 s.
+const noticed = time.Second
 
 // still reports whether the token is in its slot.
 func (d *Driver) still(slot uint, tokenID string) bool {

@@ -34,7 +34,7 @@ type Config struct {
 }
 
 // Timeouts bound how long a library may take. When one passes, the token
-// process is killed. A zero is replaced: 20 s, 60 s, 60 s, 2 s.
+// process is killed. A zero is replaced: 20 s, 60 s, 60 s, 2 s, 2 s.
 type Timeouts struct {
 	// Call is for everything but the next two, and for starting.
 	Call time.Duration
@@ -45,13 +45,16 @@ type Timeouts struct {
 	// Grace is how long a call may go on when its context has ended. Calls of
 	// others to the same library go on meanwhile.
 	Grace time.Duration
+	// Look is how long a call may take before it is looked from a second process
+	// whether its token is still there.
+	Look time.Duration
 }
 
 func (t Timeouts) filled() Timeouts {
 	for _, f := range []struct {
 		d *time.Duration
 		v time.Duration
-	}{{&t.Call, 20 * time.Second}, {&t.Login, time.Minute}, {&t.Sign, time.Minute}, {&t.Grace, 2 * time.Second}} {
+	}{{&t.Call, 20 * time.Second}, {&t.Login, time.Minute}, {&t.Sign, time.Minute}, {&t.Grace, 2 * time.Second}, {&t.Look, 2 * time.Second}} {
 		if *f.d <= 0 {
 			*f.d = f.v
 		}
@@ -147,23 +150,13 @@ func (d *Driver) List(ctx context.Context) ([]tokens.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.call(ctx, wire.Request{Op: wire.List}, nil, d.cfg.Timeouts.Call)
-	if call, ok := errors.AsType[*tokens.CallError](err); ok && call.Call == "C_GetSlotList" {
-		// A library that cannot even tell its slots does not recover by itself
-		// when the card service was started again.
-		return nil, c.kill(err)
+	l := d.lookout(ctx, c, "")
+	list, err := d.list(ctx, c)
+	err = l.stop(err)
+	if instead, ok := l.instead(); err != nil && ok {
+		return instead, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	list, err := wire.DecodeTokens(r.Tokens)
-	if err != nil {
-		return nil, c.kill(err)
-	}
-	for i := range list {
-		list[i].Library = d.cfg.Library // we know better than it
-	}
-	return list, nil
+	return list, err
 }
 
 // Open implements tokens.Driver.
@@ -172,14 +165,15 @@ func (d *Driver) Open(ctx context.Context, identityID string) (tokens.Session, e
 	if err != nil {
 		return nil, err
 	}
+	l := d.lookout(ctx, c, identityID)
 	r, err := c.call(ctx, wire.Request{Op: wire.Open, Identity: identityID}, nil, d.cfg.Timeouts.Call)
-	if err != nil {
+	if err = l.stop(err); err != nil {
 		return nil, err
 	}
 	if r.Session == 0 {
 		return nil, c.kill(fmt.Errorf("%w: no session", wire.ErrMalformed))
 	}
-	return &session{c: c, id: r.Session, timeouts: d.cfg.Timeouts}, nil
+	return &session{d: d, c: c, id: r.Session, identity: identityID, timeouts: d.cfg.Timeouts}, nil
 }
 
 // Restarts of Watch after the library was lost.

@@ -12,8 +12,10 @@ import (
 
 // session is a session in a token process; it dies with it.
 type session struct {
+	d        *Driver
 	c        *child
 	id       uint64
+	identity string
 	timeouts Timeouts
 	closed   bool
 }
@@ -25,8 +27,15 @@ func (s *session) Login(ctx context.Context, pin tokens.PIN) error {
 	}
 	s.c.secret.Add(1)
 	defer s.c.secret.Add(-1)
-	_, err := s.c.call(ctx, wire.Request{Op: wire.Login, Session: s.id}, pin.Bytes(), s.timeouts.Login)
-	return err
+	call := func() error {
+		_, err := s.c.call(ctx, wire.Request{Op: wire.Login, Session: s.id}, pin.Bytes(), s.timeouts.Login)
+		return err
+	}
+	if pin.Empty() { // a person is at the pad
+		return call()
+	}
+	l := s.d.lookout(ctx, s.c, s.identity)
+	return l.stop(call())
 }
 
 // Sign implements tokens.Session.
@@ -39,6 +48,11 @@ func (s *session) Sign(ctx context.Context, alg sigalg.Algorithm, digests [][]by
 }
 
 func (s *session) sign(ctx context.Context, alg sigalg.Algorithm, digests [][]byte, yield func([]byte, error) bool) error {
+	l := s.d.lookout(ctx, s.c, s.identity)
+	return l.stop(s.batch(ctx, alg, digests, yield, l))
+}
+
+func (s *session) batch(ctx context.Context, alg sigalg.Algorithm, digests [][]byte, yield func([]byte, error) bool, l *lookout) error {
 	payload, err := wire.PackDigests(alg, digests)
 	if err != nil {
 		return err
@@ -66,6 +80,7 @@ func (s *session) sign(ctx context.Context, alg sigalg.Algorithm, digests [][]by
 			s.c.abandon(id, k)
 			return nil
 		}
+		l.again()
 	}
 }
 
@@ -79,7 +94,9 @@ func (s *session) Close() error {
 		return nil
 	}
 	s.closed = true
+	l := s.d.lookout(context.Background(), s.c, s.identity)
 	_, err := s.c.call(context.Background(), wire.Request{Op: wire.Close, Session: s.id}, nil, s.timeouts.Call)
+	err = l.stop(err)
 	if !s.c.alive() {
 		return nil
 	}
