@@ -61,7 +61,10 @@ func (c *runCmd) Run(ctx context.Context, e *env) error {
 	channel := control.DefaultPath()
 	l, err := control.Listen(channel)
 	if errors.Is(err, control.ErrRunning) {
-		return control.Call(ctx, channel, "show", nil, nil)
+		if err := control.Call(ctx, channel, "show", nil, nil); err != nil {
+			return fmt.Errorf("tanba is running already; showing its page: %w", err)
+		}
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("control channel: %w", err)
