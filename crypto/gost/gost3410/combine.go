@@ -2,12 +2,19 @@ package gost3410
 
 import "math/big"
 
-// Widths of the windows of the verifier: the base point's odd multiples are
-// made once, the public key's for each signature.
+// Widths of the windows of the verifier, for the base point and for a public key.
 const (
 	baseWindow = 8
 	keyWindow  = 5
 )
+
+// partBits is the length of the parts into which a scalar is cut when its
+// point has tables for all of them: as many doublings are enough then.
+const partBits = 64
+
+// parts are the odd multiples P, 3P, … of a point, then those of the point
+// times 2^partBits, and so on.
+type parts[E any] [][]affine[E]
 
 // A jacobian is the verifier's running point and memory. Its formulas treat
 // their exceptions one by one, and take a time that tells of their inputs: all
@@ -15,27 +22,37 @@ const (
 type jacobian[E any] struct {
 	point[E]
 	identity           bool
+	negative           point[E]
 	t0, t1, t2, t3, t4 E
 }
 
 // combine reports whether the x of u1 times the base point plus u2 times q
 // leaves the remainder r modulo order. u1 and u2 are below 2^(8*size), x and y
-// are q's coordinates. It takes a time that depends on its operands.
-func (g *group[E]) combine(u1, u2 *big.Int, x, y []byte, r, order, p *big.Int) bool {
-	var q point[E]
-	if !g.affine(&q, x, y) {
-		return false
-	}
-	base, odd := g.odd(), g.keyMultiples(&q)
-	d1, d2 := naf(u1, baseWindow), naf(u2, keyWindow)
+// are q's coordinates, tables is nil or what precompute made of them. It takes
+// a time that depends on its operands.
+func (g *group[E]) combine(u1, u2 *big.Int, x, y []byte, tables any, r, order, p *big.Int) bool {
 	acc := &jacobian[E]{identity: true}
-	for i := max(len(d1), len(d2)) - 1; i >= 0; i-- {
-		g.double(acc)
-		if i < len(d1) && d1[i] != 0 {
-			g.addMultiple(acc, base, d1[i], true)
+	d1, d2 := naf(u1, baseWindow), naf(u2, keyWindow)
+	if t, ok := tables.(parts[E]); ok {
+		for i := partBits; i >= 0; i-- {
+			g.double(acc)
+			g.addParts(acc, g.odd(), d1, i)
+			g.addParts(acc, t, d2, i)
 		}
-		if i < len(d2) && d2[i] != 0 {
-			g.addMultiple(acc, odd, d2[i], false)
+	} else {
+		var q point[E]
+		if !g.read(&q, x, y) {
+			return false
+		}
+		base, key := g.odd()[0], g.oddMultiples(&q, keyWindow)
+		for i := max(len(d1), len(d2)) - 1; i >= 0; i-- {
+			g.double(acc)
+			if i < len(d1) && d1[i] != 0 {
+				g.addOdd(acc, base, d1[i])
+			}
+			if i < len(d2) && d2[i] != 0 {
+				g.addMultiple(acc, key, d2[i])
+			}
 		}
 	}
 	if acc.identity {
@@ -52,6 +69,55 @@ func (g *group[E]) combine(u1, u2 *big.Int, x, y []byte, r, order, p *big.Int) b
 		}
 	}
 	return false
+}
+
+// addParts adds what digit i of each part of a scalar calls for. The last part
+// has one digit more than partBits.
+func (g *group[E]) addParts(j *jacobian[E], t parts[E], digits []int, i int) {
+	for c := range t {
+		if i == partBits && c < len(t)-1 {
+			continue
+		}
+		if n := c*partBits + i; n < len(digits) && digits[n] != 0 {
+			g.addOdd(j, t[c], digits[n])
+		}
+	}
+}
+
+// precompute returns tables for combine, which then takes a third of the time;
+// making them takes about as long as one combine. The point is in the subgroup.
+func (g *group[E]) precompute(x, y []byte) any {
+	var q point[E]
+	if !g.read(&q, x, y) {
+		return nil
+	}
+	return g.split(&q, keyWindow)
+}
+
+// split makes the tables of an affine point.
+func (g *group[E]) split(p *point[E], window uint) parts[E] {
+	n := 8 * g.size / partBits
+	var all []point[E]
+	j := &jacobian[E]{}
+	g.setPoint(&j.point, p)
+	for range n {
+		all = append(all, g.oddMultiples(&j.point, window)...)
+		for range partBits {
+			g.double(j)
+		}
+	}
+	t := make(parts[E], n)
+	for i, v := range g.inverses(all) {
+		var a affine[E]
+		var vv E
+		g.f.sqr(&vv, &v)
+		g.f.mul(&a.x, &all[i].x, &vv)
+		g.f.mul(&vv, &vv, &v)
+		g.f.mul(&a.y, &all[i].y, &vv)
+		c := i / (len(all) / n)
+		t[c] = append(t[c], a)
+	}
+	return t
 }
 
 // naf returns the digits of k, the least significant first: each is zero or
@@ -80,53 +146,37 @@ func naf(k *big.Int, w uint) []int {
 	return digits[:last+1]
 }
 
-// oddMultiples returns P, 3P, … of the base point as affine points.
-func (g *group[E]) oddMultiples() []point[E] {
-	t := g.jacobianMultiples(&g.base, 1<<(baseWindow-2))
-	for i := range t {
-		var v, vv E
-		g.f.invert(&v, &t[i].z)
-		g.f.sqr(&vv, &v)
-		g.f.mul(&t[i].x, &t[i].x, &vv)
-		g.f.mul(&vv, &vv, &v)
-		g.f.mul(&t[i].y, &t[i].y, &vv)
-		g.f.set(&t[i].z, &g.one)
-	}
-	return t
-}
-
 // inSubgroup reports whether order times the point is the identity.
 func (g *group[E]) inSubgroup(x, y []byte, order *big.Int) bool {
-	var q [1]point[E]
-	if !g.affine(&q[0], x, y) {
+	var q point[E]
+	if !g.read(&q, x, y) {
 		return false
 	}
+	var one affine[E]
+	g.f.set(&one.x, &q.x)
+	g.f.set(&one.y, &q.y)
 	digits := naf(order, 2)
 	acc := &jacobian[E]{identity: true}
 	for i := len(digits) - 1; i >= 0; i-- {
 		g.double(acc)
 		if digits[i] != 0 {
-			g.addMultiple(acc, q[:], digits[i], true)
+			g.addOdd(acc, []affine[E]{one}, digits[i])
 		}
 	}
 	return acc.identity
 }
 
-func (g *group[E]) keyMultiples(q *point[E]) []point[E] {
-	return g.jacobianMultiples(q, 1<<(keyWindow-2))
-}
-
-// jacobianMultiples returns n odd multiples of the affine point p. Those of a
-// point of small order would pass the identity: newPublicKey has kept these out.
-func (g *group[E]) jacobianMultiples(p *point[E], n int) []point[E] {
-	t := make([]point[E], n)
+// oddMultiples returns p, 3p, … for digits of w bits. Those of a point of
+// small order could pass the identity; NewPublicKey keeps such points out.
+func (g *group[E]) oddMultiples(p *point[E], w uint) []point[E] {
+	t := make([]point[E], 1<<(w-2))
 	g.setPoint(&t[0], p)
 	twice := &jacobian[E]{}
 	g.setPoint(&twice.point, p)
 	g.double(twice)
 	j := &jacobian[E]{}
 	g.setPoint(&j.point, p)
-	for i := 1; i < n; i++ {
+	for i := 1; i < len(t); i++ {
 		g.addJacobian(j, &twice.point)
 		g.setPoint(&t[i], &j.point)
 	}
@@ -134,21 +184,31 @@ func (g *group[E]) jacobianMultiples(p *point[E], n int) []point[E] {
 }
 
 // addMultiple adds d times the point whose odd multiples t holds.
-func (g *group[E]) addMultiple(j *jacobian[E], t []point[E], d int, affine bool) {
+func (g *group[E]) addMultiple(j *jacobian[E], t []point[E], d int) {
 	p := &t[max(d, -d)/2]
 	if d < 0 {
-		var n point[E]
-		var zero E
-		g.f.set(&n.x, &p.x)
-		g.f.sub(&n.y, &zero, &p.y)
-		g.f.set(&n.z, &p.z)
-		p = &n
+		p = &j.negative
+		g.setPoint(p, &t[-d/2])
+		g.negate(&p.y)
 	}
-	if affine {
-		g.addAffine(j, p)
-	} else {
-		g.addJacobian(j, p)
+	g.addJacobian(j, p)
+}
+
+// addOdd is addMultiple with affine multiples.
+func (g *group[E]) addOdd(j *jacobian[E], t []affine[E], d int) {
+	p := &t[max(d, -d)/2]
+	x, y := &p.x, &p.y
+	if d < 0 {
+		y = &j.negative.y
+		g.f.set(y, &p.y)
+		g.negate(y)
 	}
+	g.addXY(j, x, y)
+}
+
+func (g *group[E]) negate(y *E) {
+	var zero E
+	g.f.sub(y, &zero, y)
 }
 
 // double doubles j.
@@ -196,19 +256,21 @@ func (g *group[E]) double(j *jacobian[E]) {
 	}
 }
 
-// addAffine adds p, whose Z is one.
-func (g *group[E]) addAffine(j *jacobian[E], p *point[E]) {
+// addXY adds the affine point (x, y).
+func (g *group[E]) addXY(j *jacobian[E], x, y *E) {
+	f := g.f
 	if j.identity {
-		g.setPoint(&j.point, p)
+		f.set(&j.x, x)
+		f.set(&j.y, y)
+		f.set(&j.z, &g.one)
 		j.identity = false
 		return
 	}
-	f := g.f
 	zz, h, r := &j.t0, &j.t1, &j.t2
 	f.sqr(zz, &j.z)
-	f.mul(h, &p.x, zz)
+	f.mul(h, x, zz)
 	f.sub(h, h, &j.x)
-	f.mul(r, &p.y, zz)
+	f.mul(r, y, zz)
 	f.mul(r, r, &j.z)
 	f.sub(r, r, &j.y)
 	g.chord(j)

@@ -28,7 +28,8 @@ type arithmetic interface {
 	onCurve(x, y []byte) bool
 	inSubgroup(x, y []byte, order *big.Int) bool
 	mulBase(k []byte) (x, y []byte, ok bool)
-	combine(u1, u2 *big.Int, x, y []byte, r, order, p *big.Int) bool
+	precompute(x, y []byte) any
+	combine(u1, u2 *big.Int, x, y []byte, tables any, r, order, p *big.Int) bool
 }
 
 // all is made on first use: a program that meets no GOST key does not pay.

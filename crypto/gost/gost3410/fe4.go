@@ -22,6 +22,10 @@ func (field4) pick(z, x *fe4, mask uint64) {
 	}
 }
 
+func (field4) choose(z *affine[fe4], row *[16]affine[fe4], d uint32) {
+	choose4(z, row, d)
+}
+
 func (field4) add(z, x, y *fe4) {
 	t0, c := bits.Add64(x[0], y[0], 0)
 	t1, c := bits.Add64(x[1], y[1], c)

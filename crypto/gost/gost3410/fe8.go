@@ -22,6 +22,10 @@ func (field8) pick(z, x *fe8, mask uint64) {
 	}
 }
 
+func (field8) choose(z *affine[fe8], row *[16]affine[fe8], d uint32) {
+	choose8(z, row, d)
+}
+
 func (field8) add(z, x, y *fe8) {
 	t0, c := bits.Add64(x[0], y[0], 0)
 	t1, c := bits.Add64(x[1], y[1], c)

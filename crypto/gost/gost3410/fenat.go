@@ -40,6 +40,16 @@ func (f natField) pick(z, x *natElement, mask uint64) {
 	}
 }
 
+func (f natField) choose(z *affine[natElement], row *[16]affine[natElement], d uint32) {
+	f.words(&z.x)
+	f.words(&z.y)
+	for i := range row {
+		mask := nought(uint32(i+1) ^ d)
+		f.pick(&z.x, &row[i].x, mask)
+		f.pick(&z.y, &row[i].y, mask)
+	}
+}
+
 func (f natField) add(z, x, y *natElement) {
 	if z == y {
 		x, y = y, x

@@ -12,6 +12,8 @@ type field[E any] interface {
 	sub(z, x, y *E)
 	mul(z, x, y *E)
 	sqr(z, x *E)
+	// choose sets z to row[d-1], to anything for d = 0, reading the whole row.
+	choose(z *affine[E], row *[16]affine[E], d uint32)
 	// invert sets z to 1/x, to 0 for 0.
 	invert(z, x *E)
 	// setBytes reads a big-endian number of the field's length; it reports

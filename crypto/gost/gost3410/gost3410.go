@@ -159,11 +159,11 @@ func (k *PublicKey) Verify(digest, sig []byte, l Layout) error {
 	if len(sig) != 2*k.curve.size {
 		return fmt.Errorf("signature of %d bytes: %w", len(sig), ErrLength)
 	}
-	return k.verify(digest, sig, l)
+	return k.verify(digest, sig, l, nil)
 }
 
-// verify is RFC 7091 section 6.2.
-func (k *PublicKey) verify(digest, sig []byte, l Layout) error {
+// verify is RFC 7091 section 6.2. tables is nil or those of the key's point.
+func (k *PublicKey) verify(digest, sig []byte, l Layout, tables any) error {
 	q := k.curve.q
 	rb, sb := l.split(sig)
 	r, s := new(big.Int).SetBytes(rb), new(big.Int).SetBytes(sb)
@@ -176,7 +176,7 @@ func (k *PublicKey) verify(digest, sig []byte, l Layout) error {
 	u2 := v.Mul(v, r)
 	u2.Mod(u2, q)
 	u2.Sub(q, u2)
-	if !k.curve.arith().combine(u1, u2, k.x, k.y, r, q, k.curve.p) {
+	if !k.curve.arith().combine(u1, u2, k.x, k.y, tables, r, q, k.curve.p) {
 		return ErrSignature
 	}
 	return nil

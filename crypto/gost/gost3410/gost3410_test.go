@@ -315,7 +315,7 @@ func TestSelfCheck(t *testing.T) {
 	require.NoError(t, err)
 	b, err := GenerateKey(c)
 	require.NoError(t, err)
-	_, err = (&PrivateKey{public: a.public, d: b.d}).Sign(nil, digestOf(c, ""), Russian)
+	_, err = newPrivateKey(a.public, b.d).Sign(nil, digestOf(c, ""), Russian)
 	assert.ErrorIs(t, err, ErrSelfCheck)
 }
 

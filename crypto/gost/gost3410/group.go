@@ -18,16 +18,19 @@ type group[E any] struct {
 	base       point[E]
 	one        E
 	size       int // bytes of a coordinate
-	// fixed has, for each four bits of a scalar, the multiples 0 to 15 of the
-	// base point; with only the first row where the field is slow.
-	fixed func() [][16]point[E]
-	// odd has the odd multiples of the base point as affine points, for the
-	// verifier.
-	odd func() []point[E]
+	// fixed has, for each five bits of a scalar, the multiples 1 to 16 of the
+	// base point's multiple by 2^(5i), as affine points; with only the first
+	// row where the field is slow.
+	fixed func() [][16]affine[E]
+	// odd has the base point's tables for the verifier.
+	odd func() parts[E]
 }
 
-// fullTable says for which fields fixed has all rows: building them takes as
-// long as twenty signatures in the first place.
+// An affine is the point (x, y).
+type affine[E any] struct{ x, y E }
+
+// fullTable says for which fields fixed has all rows: making them takes as
+// long as some ten signatures.
 func newGroup[E any](f field[E], size int, fullTable bool, a, b, x, y, p *big.Int) *group[E] {
 	g := &group[E]{f: f, size: size}
 	read := func(z *E, v *big.Int) {
@@ -43,14 +46,14 @@ func newGroup[E any](f field[E], size int, fullTable bool, a, b, x, y, p *big.In
 	read(&g.base.y, y)
 	read(&g.base.z, big.NewInt(1))
 	g.minusThree = new(big.Int).Sub(p, a).Cmp(big.NewInt(3)) == 0
-	g.fixed = sync.OnceValue(func() [][16]point[E] { return g.multiples(fullTable) })
-	g.odd = sync.OnceValue(g.oddMultiples)
+	g.fixed = sync.OnceValue(func() [][16]affine[E] { return g.multiples(fullTable) })
+	g.odd = sync.OnceValue(func() parts[E] { return g.split(&g.base, baseWindow) })
 	return g
 }
 
-// affine reads an affine point from big-endian coordinates and reports
-// whether it is on the curve.
-func (g *group[E]) affine(p *point[E], x, y []byte) bool {
+// read reads an affine point from big-endian coordinates and reports whether
+// it is on the curve.
+func (g *group[E]) read(p *point[E], x, y []byte) bool {
 	if !g.f.setBytes(&p.x, x) || !g.f.setBytes(&p.y, y) {
 		return false
 	}
@@ -67,7 +70,7 @@ func (g *group[E]) affine(p *point[E], x, y []byte) bool {
 // onCurve reports whether the affine point is on the curve.
 func (g *group[E]) onCurve(x, y []byte) bool {
 	var p point[E]
-	return g.affine(&p, x, y)
+	return g.read(&p, x, y)
 }
 
 func (g *group[E]) setPoint(z, p *point[E]) {
@@ -85,23 +88,47 @@ func (g *group[E]) setIdentity(z *point[E]) {
 }
 
 // multiples makes the rows of fixed.
-func (g *group[E]) multiples(full bool) [][16]point[E] {
+func (g *group[E]) multiples(full bool) [][16]affine[E] {
 	rows := 1
 	if full {
-		rows = 2 * g.size
+		rows = (8*g.size)/5 + 1
 	}
-	t := make([][16]point[E], rows)
+	all := make([]point[E], 16*rows)
 	a := new(adder[E])
 	var b point[E]
 	g.setPoint(&b, &g.base)
-	for i := range t {
-		g.setIdentity(&t[i][0])
+	for i := range rows {
+		row := all[16*i : 16*i+16]
+		g.setPoint(&row[0], &b)
 		for j := 1; j < 16; j++ {
-			g.add(a, &t[i][j], &t[i][j-1], &b)
+			g.add(a, &row[j], &row[j-1], &b)
 		}
-		g.add(a, &b, &t[i][15], &b)
+		g.add(a, &b, &row[15], &row[15])
+	}
+	t := make([][16]affine[E], rows)
+	for i, inverse := range g.inverses(all) {
+		p := &t[i/16][i%16]
+		g.f.mul(&p.x, &all[i].x, &inverse)
+		g.f.mul(&p.y, &all[i].y, &inverse)
 	}
 	return t
+}
+
+// inverses returns 1/Z of each point; no Z is zero.
+func (g *group[E]) inverses(points []point[E]) []E {
+	before := make([]E, len(points)) // the product of all Z before this one
+	var product, inverse E
+	g.f.set(&product, &g.one)
+	for i := range points {
+		g.f.set(&before[i], &product)
+		g.f.mul(&product, &product, &points[i].z)
+	}
+	g.f.invert(&inverse, &product)
+	for i := len(points) - 1; i >= 0; i-- {
+		g.f.mul(&before[i], &before[i], &inverse)
+		g.f.mul(&inverse, &inverse, &points[i].z)
+	}
+	return before
 }
 
 // mulBase returns the affine coordinates of k times the base point,
@@ -111,21 +138,17 @@ func (g *group[E]) multiples(full bool) [][16]point[E] {
 func (g *group[E]) mulBase(k []byte) (x, y []byte, ok bool) {
 	t := g.fixed()
 	a := new(adder[E])
-	var r, chosen point[E]
+	var r point[E]
 	g.setIdentity(&r)
-	if len(t) > 1 {
-		for i := range t {
-			g.choose(&chosen, &t[i], digit(k, i))
-			g.add(a, &r, &r, &chosen)
+	for i := 8 * len(k) / 5; i >= 0; i-- {
+		if len(t) > 1 {
+			g.addDigit(a, &r, &t[i], window(k, i))
+			continue
 		}
-	} else {
-		for i := 2*len(k) - 1; i >= 0; i-- {
-			for range 4 {
-				g.add(a, &r, &r, &r)
-			}
-			g.choose(&chosen, &t[0], digit(k, i))
-			g.add(a, &r, &r, &chosen)
+		for range 5 {
+			g.add(a, &r, &r, &r)
 		}
+		g.addDigit(a, &r, &t[0], window(k, i))
 	}
 	ok = !g.f.isZero(&r.z)
 	g.f.invert(&r.z, &r.z)
@@ -134,21 +157,40 @@ func (g *group[E]) mulBase(k []byte) (x, y []byte, ok bool) {
 	return g.f.bytes(&r.x), g.f.bytes(&r.y), ok
 }
 
-// digit returns bits 4i to 4i+3 of the big-endian number k.
-func digit(k []byte, i int) byte {
-	return k[len(k)-1-i/2] >> (4 * (i % 2)) & 15
+// window returns bits 5i-1 to 5i+4 of the big-endian number k; the bits
+// outside of it are zero.
+func window(k []byte, i int) uint32 {
+	at := func(n int) uint32 {
+		if n < 0 || n >= len(k) {
+			return 0
+		}
+		return uint32(k[len(k)-1-n])
+	}
+	first := 5*i - 1
+	if first < 0 {
+		return at(0) << 1 & 63
+	}
+	return (at(first/8) | at(first/8+1)<<8) >> (first % 8) & 63
 }
 
-// choose sets z to t[d], reading all of t.
-func (g *group[E]) choose(z *point[E], t *[16]point[E], d byte) {
-	for i := range t {
-		// All ones if i is d: the difference is below 2^8.
-		mask := uint64(int64(uint64(byte(i)^d)-1) >> 63)
-		g.f.pick(&z.x, &t[i].x, mask)
-		g.f.pick(&z.y, &t[i].y, mask)
-		g.f.pick(&z.z, &t[i].z, mask)
-	}
+// addDigit adds to r the multiple of a row that the six bits of window call
+// for. The lowest of them is the highest of the window below: where it is set,
+// that window stood for 32 less than its bits. So the multiple is -16 to 16
+// (Booth's recoding).
+func (g *group[E]) addDigit(w *adder[E], r *point[E], row *[16]affine[E], bits uint32) {
+	negative := -(bits >> 5) // all ones or zero
+	d := (bits ^ negative) & 63
+	d = d>>1 + d&1
+	var p affine[E]
+	var zero E
+	g.f.choose(&p, row, d)
+	g.f.sub(&zero, &zero, &p.y)
+	g.f.pick(&p.y, &zero, uint64(int64(int32(negative))))
+	g.addAffine(w, r, &p, ^nought(d))
 }
+
+// nought returns all ones if d is zero, else zero; d is below 2^31.
+func nought(d uint32) uint64 { return uint64((int64(d) - 1) >> 63) }
 
 // An adder is the memory of add.
 type adder[E any] struct{ t0, t1, t2, t3, t4, t5, x, y, z E }
@@ -158,26 +200,45 @@ type adder[E any] struct{ t0, t1, t2, t3, t4, t5, x, y, z E }
 // long as p-q is not of order two, which no point of the subgroup of prime
 // order is.
 func (g *group[E]) add(w *adder[E], r, p, q *point[E]) {
-	if g.minusThree {
-		g.addMinusThree(w, p, q)
-	} else {
-		g.addAny(w, p, q)
-	}
-	g.f.set(&r.x, &w.x)
-	g.f.set(&r.y, &w.y)
-	g.f.set(&r.z, &w.z)
-}
-
-// products sets t0, t1, t2 to the products of the coordinates and returns in
-// xy, yz, xz the sums X1Y2+X2Y1 and so on.
-func (g *group[E]) products(w *adder[E], p, q *point[E], xy, yz, xz *E) {
 	f := g.f
 	f.mul(&w.t0, &p.x, &q.x)
 	f.mul(&w.t1, &p.y, &q.y)
 	f.mul(&w.t2, &p.z, &q.z)
-	g.cross(w, xy, &p.x, &p.y, &q.x, &q.y, &w.t0, &w.t1)
-	g.cross(w, yz, &p.y, &p.z, &q.y, &q.z, &w.t1, &w.t2)
-	g.cross(w, xz, &p.x, &p.z, &q.x, &q.z, &w.t0, &w.t2)
+	g.cross(w, &w.t3, &p.x, &p.y, &q.x, &q.y, &w.t0, &w.t1)
+	g.cross(w, &w.t4, &p.y, &p.z, &q.y, &q.z, &w.t1, &w.t2)
+	g.cross(w, &w.t5, &p.x, &p.z, &q.x, &q.z, &w.t0, &w.t2)
+	g.finish(w)
+	f.set(&r.x, &w.x)
+	f.set(&r.y, &w.y)
+	f.set(&r.z, &w.z)
+}
+
+// addAffine adds q to r if mask is all ones and leaves r if mask is zero, in
+// the same time.
+func (g *group[E]) addAffine(w *adder[E], r *point[E], q *affine[E], mask uint64) {
+	f := g.f
+	f.mul(&w.t0, &r.x, &q.x)
+	f.mul(&w.t1, &r.y, &q.y)
+	f.set(&w.t2, &r.z)
+	g.cross(w, &w.t3, &r.x, &r.y, &q.x, &q.y, &w.t0, &w.t1)
+	f.mul(&w.t4, &q.y, &r.z)
+	f.add(&w.t4, &w.t4, &r.y)
+	f.mul(&w.t5, &q.x, &r.z)
+	f.add(&w.t5, &w.t5, &r.x)
+	g.finish(w)
+	f.pick(&r.x, &w.x, mask)
+	f.pick(&r.y, &w.y, mask)
+	f.pick(&r.z, &w.z, mask)
+}
+
+// finish makes the sum in x, y, z from t0 = X1X2, t1 = Y1Y2, t2 = Z1Z2,
+// t3 = X1Y2+X2Y1, t4 = Y1Z2+Y2Z1 and t5 = X1Z2+X2Z1.
+func (g *group[E]) finish(w *adder[E]) {
+	if g.minusThree {
+		g.finishMinusThree(w)
+	} else {
+		g.finishAny(w)
+	}
 }
 
 // cross sets z to a1*b2+a2*b1 = (a1+b1)(a2+b2) - a1a2 - b1b2.
@@ -190,19 +251,17 @@ func (g *group[E]) cross(w *adder[E], z, a1, b1, a2, b2, a1a2, b1b2 *E) {
 	f.sub(z, z, b1b2)
 }
 
-// addMinusThree is algorithm 4 of the paper, for a = -3.
-func (g *group[E]) addMinusThree(w *adder[E], p, q *point[E]) {
+// finishMinusThree is the rest of algorithms 4 and 5 of the paper, for a = -3.
+func (g *group[E]) finishMinusThree(w *adder[E]) {
 	f := g.f
-	t0, t1, t2, t3, t4, x, y, z := &w.t0, &w.t1, &w.t2, &w.t3, &w.t4, &w.x, &w.y, &w.z
-	g.products(w, p, q, t3, t4, &w.t5)
-	f.set(y, &w.t5)
+	t0, t1, t2, t3, t4, t5, x, y, z := &w.t0, &w.t1, &w.t2, &w.t3, &w.t4, &w.t5, &w.x, &w.y, &w.z
 	f.mul(z, &g.b, t2)
-	f.sub(x, y, z)
+	f.sub(x, t5, z)
 	f.add(z, x, x)
 	f.add(x, x, z)
 	f.sub(z, t1, x)
 	f.add(x, t1, x)
-	f.mul(y, &g.b, y)
+	f.mul(y, &g.b, t5)
 	f.add(t1, t2, t2)
 	f.add(t2, t1, t2)
 	f.sub(y, y, t2)
@@ -223,11 +282,11 @@ func (g *group[E]) addMinusThree(w *adder[E], p, q *point[E]) {
 	f.add(z, z, t1)
 }
 
-// addAny is algorithm 1 of the paper, for any a.
-func (g *group[E]) addAny(w *adder[E], p, q *point[E]) {
+// finishAny is the rest of algorithms 1 and 2 of the paper, for any a; its t4
+// and t5 are the other way round.
+func (g *group[E]) finishAny(w *adder[E]) {
 	f := g.f
-	t0, t1, t2, t3, t4, t5, x, y, z := &w.t0, &w.t1, &w.t2, &w.t3, &w.t4, &w.t5, &w.x, &w.y, &w.z
-	g.products(w, p, q, t3, t5, t4)
+	t0, t1, t2, t3, t5, t4, x, y, z := &w.t0, &w.t1, &w.t2, &w.t3, &w.t4, &w.t5, &w.x, &w.y, &w.z
 	f.mul(z, &g.a, t4)
 	f.mul(x, &g.b3, t2)
 	f.add(z, x, z)

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"log/slog"
+	"sync"
 
 	"filippo.io/bigmod"
 
@@ -30,6 +31,9 @@ const (
 type PrivateKey struct {
 	public *PublicKey
 	d      []byte // big-endian
+	// tables are those of the public key's point: they make the check of each
+	// signature cheap.
+	tables func() any
 }
 
 const hidden = "[GOST private key]"
@@ -61,7 +65,13 @@ func NewPrivateKey(c *Curve, d []byte, order Order) (*PrivateKey, error) {
 	if !ok || !c.arith().onCurve(x, y) {
 		return nil, ErrSelfCheck
 	}
-	return &PrivateKey{&PublicKey{c, x, y}, be}, nil
+	return newPrivateKey(&PublicKey{c, x, y}, be), nil
+}
+
+func newPrivateKey(public *PublicKey, d []byte) *PrivateKey {
+	return &PrivateKey{public, d, sync.OnceValue(func() any {
+		return public.curve.arith().precompute(public.x, public.y)
+	})}
 }
 
 // GenerateKey makes a private key from crypto/rand.
@@ -123,7 +133,7 @@ func (k *PrivateKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpt
 			continue
 		}
 		sig := l.join(r, s)
-		if err := k.public.verify(digest, sig, l); err != nil {
+		if err := k.public.verify(digest, sig, l, k.tables()); err != nil {
 			return nil, ErrSelfCheck
 		}
 		return sig, nil
