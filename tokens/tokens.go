@@ -34,6 +34,9 @@ type Token struct {
 	// PUK is the state of the security officer's PIN, with which a locked user
 	// PIN is set anew: PINOK, PINCountLow, PINFinalTry or PINLocked.
 	PUK PINState `json:"puk"`
+	// FactoryPIN is true when a login has shown that the PIN is still one that
+	// tokens are delivered with. A keyring finds it out; nobody tries.
+	FactoryPIN bool `json:"factoryPin"`
 	// ProtectedPath is true when the PIN is typed on the reader
 	// (CKF_PROTECTED_AUTHENTICATION_PATH).
 	ProtectedPath bool `json:"protectedPath"`

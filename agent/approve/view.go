@@ -131,7 +131,8 @@ type tokenView struct {
 	Label      string          `json:"label"`
 	Serial     string          `json:"serial"` // its last four characters
 	PIN        tokens.PINState `json:"pin"`
-	Pad        bool            `json:"pad"` // the PIN is typed on the reader
+	Factory    bool            `json:"factory"` // the PIN is known to be a factory one
+	Pad        bool            `json:"pad"`     // the PIN is typed on the reader
 	MinPIN     int             `json:"minPin"`
 	MaxPIN     int             `json:"maxPin"`
 	Identities []identityView  `json:"identities"`
@@ -154,7 +155,7 @@ type identityView struct {
 func viewTokens(list []tokens.Token, pins map[string]tokens.PINState, fit func(tokens.Token, tokens.Identity) job.Misfit, now time.Time) []tokenView {
 	out := make([]tokenView, 0, len(list))
 	for _, t := range list {
-		v := tokenView{Label: clean(t.Label), Serial: tail(clean(t.Serial)), PIN: t.PIN, Pad: t.ProtectedPath, MinPIN: t.MinPIN, MaxPIN: t.MaxPIN,
+		v := tokenView{Label: clean(t.Label), Serial: tail(clean(t.Serial)), PIN: t.PIN, Factory: t.FactoryPIN, Pad: t.ProtectedPath, MinPIN: t.MinPIN, MaxPIN: t.MaxPIN,
 			Identities: make([]identityView, 0, len(t.Identities))}
 		if p, ok := pins[t.ID]; ok {
 			v.PIN = p

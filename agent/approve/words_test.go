@@ -38,7 +38,7 @@ func madeKeys() []string {
 	}
 	add("prompt.problem.", "token_removed", "pad_cancelled", "token_failed", "token_busy", "unfit") // calls.go
 	add("prompt.role.", "head", "authorised", "financial", "hr", "employee", "individual")
-	add("prompt.", "count_low", "final_try", "locked", "to_change", "not_set", "subject", "reference", "counterpart", "iin", "bin", "issuer", "valid", "token")
+	add("prompt.", "count_low", "final_try", "locked", "to_change", "factory", "not_set", "subject", "reference", "counterpart", "iin", "bin", "issuer", "valid", "token")
 	add("prompt.", "as_pades", "as_detached", "as_attached")
 	for _, end := range []string{"rejected", "later", "timed_out", "cancelled"} {
 		add("prompt.end.", end, end+"_text")

@@ -265,7 +265,8 @@ type shownToken struct {
 	Library    string          `json:"library"`
 	PIN        string          `json:"pin"`
 	PUK        string          `json:"puk"`
-	MinPIN     int             `json:"minPin"` // bytes, 0: not known
+	Factory    bool            `json:"factory"` // its PIN is known to be a factory one
+	MinPIN     int             `json:"minPin"`  // bytes, 0: not known
 	MaxPIN     int             `json:"maxPin"`
 	CanSet     bool            `json:"canSet"` // its PIN, here
 	Identities []shownIdentity `json:"identities"`
@@ -302,7 +303,7 @@ func (d *Desk) pushTokens(ctx context.Context, sh *pages.Shown) {
 	for _, t := range list {
 		s := shownToken{
 			ID: t.ID, Label: t.Label, Model: t.Model, Serial: tail(t.Serial, 4), Library: filepath.Base(t.Library), PIN: string(t.PIN),
-			PUK: string(t.PUK), MinPIN: t.MinPIN, MaxPIN: t.MaxPIN, CanSet: d.mayType(&t),
+			PUK: string(t.PUK), Factory: t.FactoryPIN, MinPIN: t.MinPIN, MaxPIN: t.MaxPIN, CanSet: d.mayType(&t),
 			Identities: []shownIdentity{},
 		}
 		for _, i := range t.Identities {

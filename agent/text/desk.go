@@ -46,6 +46,7 @@ var desk = map[Key]words{
 	"desk.pin.both_locked": {
 		"Бұл токеннің PIN-коды да, PUK-коды да бұғатталған. Токенді берген мекемеге хабарласыңыз.", "У этого токена заблокированы и PIN-код, и PUK-код. Обратитесь туда, где выдали токен.", "Both the PIN and the PUK of this token are locked. Ask those who issued the token."},
 	"desk.pin.to_change": {"Токен PIN-кодты ауыстыруды сұрайды.", "Токен требует сменить PIN-код.", "The token wants a new PIN."},
+	"desk.pin.factory":   {"Бұл токен зауытта қойылған, бәрі білетін PIN-кодпен ашылады. Оны ауыстырыңыз.", "Этот токен открывается заводским PIN-кодом, который знают все. Смените его.", "This token opens with a factory PIN that everybody knows. Change it."},
 	"desk.pin.puk_final": {"Бұл PUK-кодты енгізудің соңғы мүмкіндігі. Ол қате болса, токенді бұғаттан шығару мүмкін болмайды.", "Это последняя попытка ввести PUK-код. Если он неверный, токен будет уже не разблокировать.", "This is the last try of the PUK. If it is wrong, the token can no longer be unlocked."},
 
 	"desk.pin.problem.no_pin":      {"Қазіргі PIN-кодты енгізіңіз.", "Введите текущий PIN-код.", "Enter the current PIN."},

@@ -89,7 +89,10 @@ func snap(t *testing.T, p *robot.Page, name string) {
 
 func TestChangePIN(t *testing.T) {
 	s, r := play(t, nil)
+	require.NoError(t, r.Login(s.URL, "director"))
+	require.NoError(t, r.SignDeal("44", s.PIN, stage.DirectorName, "signed"))
 	desk := ownPage(t, s, r)
+	assert.Contains(t, text(t, desk, "Сменить PIN-код"), "заводским PIN-кодом", "the demo's PIN is one of those")
 	token := s.Tokens.Reader("altyn")
 	const fresh = "24681357"
 	snap(t, desk, "pin-closed")
@@ -138,7 +141,9 @@ func TestChangePIN(t *testing.T) {
 	text(t, desk, "PIN-код сменён")
 	snap(t, desk, "pin-changed")
 	assert.Equal(t, 3, left())
-	assert.NotContains(t, text(t, desk, "Altyn Metall"), "последняя попытка", "the page shows the new state")
+	shown := text(t, desk, "Altyn Metall")
+	assert.NotContains(t, shown, "последняя попытка", "the page shows the new state")
+	assert.NotContains(t, shown, "заводским")
 
 	p := begin(t, s, r, "41")
 	require.NoError(t, p.Enter(s.PIN))

@@ -39,6 +39,7 @@ type Keyring struct {
 	ears    map[*ear]bool
 	closed  bool
 	ownerOf map[string]*slot // by identity ID
+	factory map[string]bool  // by token ID: it opened with a factory PIN
 }
 
 // slot is one driver and what it last said.
@@ -70,7 +71,7 @@ func (p *Problem) Unwrap() error { return p.Err }
 // New makes a Keyring of drivers, and watches them until Close. It owns them.
 func New(drivers []tokens.Driver, log *slog.Logger) *Keyring {
 	ctx, stop := context.WithCancel(context.Background())
-	k := &Keyring{log: log, ctx: ctx, stop: stop, ears: map[*ear]bool{}, ownerOf: map[string]*slot{}}
+	k := &Keyring{log: log, ctx: ctx, stop: stop, ears: map[*ear]bool{}, ownerOf: map[string]*slot{}, factory: map[string]bool{}}
 	for _, d := range drivers {
 		k.Add(d)
 	}
@@ -246,6 +247,7 @@ func (k *Keyring) merge(slots []*slot) []tokens.Token {
 	for _, s := range slots {
 		for ti := range s.list {
 			t := s.list[ti]
+			t.FactoryPIN = k.factory[t.ID]
 			mine := make([]tokens.Identity, 0, len(t.Identities))
 			for ii := range t.Identities {
 				i := &s.list[ti].Identities[ii]
@@ -313,20 +315,25 @@ func (k *Keyring) Open(ctx context.Context, identityID string) (tokens.Session, 
 		k.spoil(s, false)
 		return nil, err
 	}
-	return &session{Session: got, k: k, slot: s}, nil
+	return &session{Session: got, k: k, slot: s, identity: identityID}, nil
 }
 
 // session is a driver's session that makes List look again after what may
 // have changed the PIN's state, and tells so when the token is free.
 type session struct {
 	tokens.Session
-	k    *Keyring
-	slot *slot
-	used bool // a login succeeded
+	k        *Keyring
+	slot     *slot
+	identity string
+	used     bool // a login succeeded
 }
 
 func (s *session) Login(ctx context.Context, pin tokens.PIN) error {
+	factory := tokens.FactoryPIN(pin)
 	err := s.Session.Login(ctx, pin)
+	if err == nil && !pin.Empty() {
+		s.k.opened(s.slot, s.identity, factory)
+	}
 	s.k.spoil(s.slot, false)
 	if _, refused := errors.AsType[*tokens.PINError](err); refused {
 		s.k.tell()

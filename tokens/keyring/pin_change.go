@@ -60,5 +60,30 @@ func (k *Keyring) setPIN(ctx context.Context, tokenID string, set func(tokens.PI
 		k.spoil(s, false)
 		k.tell()
 	}()
-	return set(c)
+	err := set(c)
+	if err == nil {
+		k.mu.Lock()
+		delete(k.factory, tokenID)
+		k.mu.Unlock()
+	}
+	return err
+}
+
+// opened notes whether the PIN that opened an identity's token is one that
+// tokens are delivered with.
+func (k *Keyring) opened(s *slot, identityID string, factory bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, t := range s.list {
+		for _, i := range t.Identities {
+			if i.ID != identityID {
+				continue
+			}
+			if factory {
+				k.factory[t.ID] = true
+			} else {
+				delete(k.factory, t.ID)
+			}
+		}
+	}
 }

@@ -70,6 +70,9 @@ func TestSetPIN(t *testing.T) {
 type strict struct{ tokens.Session }
 
 func (strict) Login(_ context.Context, p tokens.PIN) error {
+	if string(p.Bytes()) == "12345678" {
+		return nil
+	}
 	if string(p.Bytes()) != "right" {
 		return &tokens.PINError{Reason: tokens.PINWrong}
 	}
@@ -112,4 +115,32 @@ func TestLoginsAreTold(t *testing.T) {
 	assert.True(t, told())
 	require.NoError(t, s.Close())
 	assert.False(t, told())
+}
+
+func TestFactoryPIN(t *testing.T) {
+	card := token(t, "card", "1", tokentest.NewPKI(t).Pairs[0])
+	able := &changer{driver: newDriver("card", card)}
+	k := ring(t, struct {
+		opener
+		tokens.PINChanger
+	}{opener{able.driver}, able})
+	shown := func() bool {
+		list, err := k.List(t.Context())
+		require.NoError(t, err)
+		return list[0].FactoryPIN
+	}
+	login := func(pin string) {
+		s, err := k.Open(t.Context(), card.Identities[0].ID)
+		require.NoError(t, err)
+		require.NoError(t, s.Login(t.Context(), tokens.NewPIN([]byte(pin))))
+		require.NoError(t, s.Close())
+	}
+	assert.False(t, shown())
+	login("12345678")
+	assert.True(t, shown())
+	login("right")
+	assert.False(t, shown(), "changed elsewhere")
+	login("12345678")
+	require.NoError(t, k.ChangePIN(t.Context(), "card", tokens.NewPIN([]byte("12345678")), tokens.NewPIN([]byte("right"))))
+	assert.False(t, shown())
 }

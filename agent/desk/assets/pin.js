@@ -186,6 +186,7 @@ export function pinForms(redraw) {
       if (open?.id === k.id && !open.unblock && k.pin === 'final_try') return false; // the form says it
       if (k.pin === 'locked') return el('p', { class: 'note red' }, icon('lock'), el('span', {}, t(k.puk === 'locked' ? 'desk.pin.both_locked' : 'desk.pin.locked')));
       if (k.pin === 'to_be_changed') return el('p', { class: 'note amber' }, icon('warn'), el('span', {}, t('desk.pin.to_change')));
+      if (k.pin === 'ok' && k.factory) return el('p', { class: 'note amber' }, icon('warn'), el('span', {}, t('desk.pin.factory')));
       return null;
     },
     // part returns the form, or what opens it.
@@ -201,7 +202,7 @@ export function pinForms(redraw) {
       return el('div', { class: 'pin-part' },
         done?.id === k.id && el('p', { class: 'note good-note', id: 'pin-done', role: 'status', tabIndex: -1 }, icon('done'), el('span', {}, t(done.unblock ? 'desk.pin.unblocked' : 'desk.pin.changed'))),
         el('div', { class: 'pin-openers' },
-          changes && opener(false, 'desk.pin.change', 'pin-change', k.pin === 'to_be_changed' ? 'button' : 'link'),
+          changes && opener(false, 'desk.pin.change', 'pin-change', k.pin === 'to_be_changed' || k.factory ? 'button' : 'link'),
           k.puk !== 'locked' && opener(true, 'desk.pin.unblock', 'pin-unblock', changes ? 'link' : 'button')));
     },
     // update hears which tokens there are: a form of one that went is closed.

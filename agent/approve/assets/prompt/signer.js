@@ -90,6 +90,7 @@ export function signer(view, docs) {
     if (k.pin === 'final_try') parts.push(note('red', 'final_try'), el('label', { class: 'final' }, tick, t('prompt.final_tick')));
     if (k.pin === 'count_low') parts.push(note('amber', 'count_low'));
     if (k.pin === 'to_be_changed') parts.push(note('amber', 'to_change'));
+    if (k.pin === 'ok' && k.factory) parts.push(note('amber', 'factory'));
     if (k.pad) parts.push(el('p', { class: 'note' }, icon('lock'), t('prompt.pin_pad')));
     else parts.unshift(el('label', { class: 'pin-label', htmlFor: 'pin' }, t('prompt.pin')), el('div', { class: 'pin-field' }, pin, caps));
     const had = document.activeElement === pin;
