@@ -151,9 +151,8 @@ type holder struct {
 }
 
 var (
-	roleHead     = asn1.ObjectIdentifier{1, 2, 398, 3, 3, 4, 1, 2, 1}
-	roleEmployee = asn1.ObjectIdentifier{1, 2, 398, 3, 3, 4, 1, 2, 5}
-	rolePerson   = asn1.ObjectIdentifier{1, 2, 398, 3, 3, 4, 1, 1}
+	roleHead   = asn1.ObjectIdentifier{1, 2, 398, 3, 3, 4, 1, 2, 1}
+	rolePerson = asn1.ObjectIdentifier{1, 2, 398, 3, 3, 4, 1, 1}
 )
 
 func director() holder {

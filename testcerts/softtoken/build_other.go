@@ -6,5 +6,5 @@ const libraryName = "softtoken.so"
 
 var (
 	nativeCompilers = []string{"cc", "gcc", "clang"}
-	nativeFlags     = unixFlags
+	nativeFlags     = []string{"-shared", "-fPIC", "-fvisibility=hidden", "-pthread"}
 )

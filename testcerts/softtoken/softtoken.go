@@ -54,7 +54,6 @@ func BuildWindows(dir string) (path string, err error) {
 
 var (
 	commonFlags  = []string{"-std=gnu11", "-O2", "-funroll-loops", "-Wall", "-Wextra"}
-	unixFlags    = []string{"-shared", "-fPIC", "-fvisibility=hidden", "-pthread"}
 	windowsFlags = []string{"-shared", "-static-libgcc"}
 	// windowsLibraries stand behind the sources, where the linker wants them.
 	windowsLibraries = []string{"-ladvapi32"}
