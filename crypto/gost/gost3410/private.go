@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"hash"
 	"io"
 	"log/slog"
 	"sync"
@@ -141,25 +140,23 @@ func (k *PrivateKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpt
 }
 
 // nonces returns a source of numbers of the curve's length in bytes and q's in
-// bits: HMAC-Streebog-512 over a counter, with a key made in the same way from
-// 64 random bytes, curve, private key and digest.
+// bits: HMAC-Streebog-512, keyed with 64 random bytes, over curve, private
+// key, digest and a counter.
 func (k *PrivateKey) nonces(random io.Reader, digest []byte) (func() []byte, error) {
 	c := k.public.curve
 	entropy := make([]byte, streebog.Size512)
 	if _, err := io.ReadFull(random, entropy); err != nil {
 		return nil, fmt.Errorf("reading random bytes: %w", err)
 	}
-	seed := hmac.New(streebog.New512, entropy)
-	for _, part := range [][]byte{[]byte(c.name), {0}, k.d, digest} {
-		seed.Write(part)
-	}
-	stream := hmac.New(func() hash.Hash { return streebog.New512() }, seed.Sum(nil))
+	mac := hmac.New(streebog.New512, entropy)
 	counter := uint64(0)
 	return func() []byte {
-		stream.Reset()
-		stream.Write(binary.BigEndian.AppendUint64(nil, counter))
+		mac.Reset()
+		for _, part := range [][]byte{k.d, digest, binary.BigEndian.AppendUint64(nil, counter), []byte(c.name)} {
+			mac.Write(part)
+		}
 		counter++
-		n := stream.Sum(nil)[:c.size]
+		n := mac.Sum(nil)[:c.size]
 		trim(n, c)
 		return n
 	}, nil

@@ -53,9 +53,9 @@ var third = block{0xff00ff00ff00ff00, 0x00ff00ff00ff00ff, 0xff0000ff00ffff00, 0x
 // h and m.
 func (d *digest) step(m *block) {
 	// Key generation, section 5.1.
-	var keys [4][8]uint32
+	var k keys
 	u, v := d.h, *m
-	for i := range keys {
+	for i := range 4 {
 		if i > 0 {
 			u = block{u[1], u[2], u[3], u[0] ^ u[1]}
 			if i == 2 {
@@ -65,11 +65,11 @@ func (d *digest) step(m *block) {
 			}
 			v = block{v[2], v[3], v[0] ^ v[1], v[1] ^ v[2]}
 		}
-		permute(&keys[i], &block{u[0] ^ v[0], u[1] ^ v[1], u[2] ^ v[2], u[3] ^ v[3]})
+		k.set(i, &block{u[0] ^ v[0], u[1] ^ v[1], u[2] ^ v[2], u[3] ^ v[3]})
 	}
 	// Enciphering, section 5.2, then mixing, section 5.3.
 	s := d.h
-	encipher(d.t, &keys, &s)
+	encipher(d.t, &k, &s)
 	s.mix(12)
 	for i := range s {
 		s[i] ^= m[i]
@@ -82,40 +82,58 @@ func (d *digest) step(m *block) {
 	d.h = s
 }
 
-// permute is the byte permutation P: byte i of word j of the key is byte j of
-// word i of w.
-func permute(key *[8]uint32, w *block) {
-	for j := range key {
-		key[j] = uint32(byte(w[0]>>(8*j))) | uint32(byte(w[1]>>(8*j)))<<8 |
-			uint32(byte(w[2]>>(8*j)))<<16 | uint32(byte(w[3]>>(8*j)))<<24
-	}
-}
+// keys are the four keys: word j of key i is keys[j][i].
+type keys [8][4]uint32
 
-// order is the sequence in which the 32 rounds of GOST 28147-89 take the
-// words of the key (RFC 5830 section 5).
-var order = [32]uint8{
-	0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7,
-	0, 1, 2, 3, 4, 5, 6, 7, 7, 6, 5, 4, 3, 2, 1, 0,
+// set makes key i by the byte permutation P: byte n of word j of the key is
+// byte j of word n of w. Bytes are zipped two and two, then the pairs.
+func (k *keys) set(i int, w *block) {
+	const (
+		m8  = 0x00ff00ff00ff00ff
+		m16 = 0x0000ffff0000ffff
+	)
+	i &= 3
+	// 16-bit pairs of words 0 and 1, of words 2 and 3, for even and odd j.
+	even, even2 := w[0]&m8|w[1]&m8<<8, w[2]&m8|w[3]&m8<<8
+	odd, odd2 := w[0]>>8&m8|w[1]&^m8, w[2]>>8&m8|w[3]&^m8
+	x := even&m16 | even2&m16<<16
+	k[0][i], k[4][i] = uint32(x), uint32(x>>32)
+	x = odd&m16 | odd2&m16<<16
+	k[1][i], k[5][i] = uint32(x), uint32(x>>32)
+	x = even>>16&m16 | even2&^m16
+	k[2][i], k[6][i] = uint32(x), uint32(x>>32)
+	x = odd>>16&m16 | odd2&^m16
+	k[3][i], k[7][i] = uint32(x), uint32(x>>32)
 }
 
 // encipher puts each word of s through GOST 28147-89 in the simple
-// substitution mode with the key of its own. Two words at a time keep the
+// substitution mode with the key of its own: the words of the key three times
+// forth and once back (RFC 5830 section 5). All four at a time keep the
 // processor busy while each round waits for the one before.
-func encipher(t *lookup, keys *[4][8]uint32, s *block) {
-	for i := 0; i < 4; i += 2 {
-		k, l := &keys[i], &keys[i+1]
-		a, b := uint32(s[i]), uint32(s[i]>>32)
-		c, e := uint32(s[i+1]), uint32(s[i+1]>>32)
-		for r := 0; r < len(order); r += 2 {
-			p, q := order[r]&7, order[r+1]&7
-			b ^= t.round(a + k[p])
-			e ^= t.round(c + l[p])
-			a ^= t.round(b + k[q])
-			c ^= t.round(e + l[q])
-		}
-		s[i] = uint64(a)<<32 | uint64(b)
-		s[i+1] = uint64(c)<<32 | uint64(e)
+func encipher(t *lookup, keys *keys, s *block) {
+	a0, a1, a2, a3 := uint32(s[0]), uint32(s[1]), uint32(s[2]), uint32(s[3])
+	b0, b1, b2, b3 := uint32(s[0]>>32), uint32(s[1]>>32), uint32(s[2]>>32), uint32(s[3]>>32)
+	for _, j := range order {
+		k := &keys[j&7]
+		b0 ^= t.round(a0 + k[0])
+		b1 ^= t.round(a1 + k[1])
+		b2 ^= t.round(a2 + k[2])
+		b3 ^= t.round(a3 + k[3])
+		k = &keys[j>>4&7]
+		a0 ^= t.round(b0 + k[0])
+		a1 ^= t.round(b1 + k[1])
+		a2 ^= t.round(b2 + k[2])
+		a3 ^= t.round(b3 + k[3])
 	}
+	s[0], s[1] = uint64(a0)<<32|uint64(b0), uint64(a1)<<32|uint64(b1)
+	s[2], s[3] = uint64(a2)<<32|uint64(b2), uint64(a3)<<32|uint64(b3)
+}
+
+// order has two rounds in a byte: the low and the high half are the words of
+// the key that they use.
+var order = [16]uint8{
+	0x10, 0x32, 0x54, 0x76, 0x10, 0x32, 0x54, 0x76,
+	0x10, 0x32, 0x54, 0x76, 0x67, 0x45, 0x23, 0x01,
 }
 
 func (t *lookup) round(x uint32) uint32 {
