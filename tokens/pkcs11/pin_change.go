@@ -224,6 +224,12 @@ func (c *change) refused(call string, code uint, secret tokens.Secret) error {
 		return fmt.Errorf("%w: %w", tokens.ErrNoPINChange, callError(call, err))
 	case p11.CKR_SESSION_READ_ONLY_EXISTS, p11.CKR_USER_ANOTHER_ALREADY_LOGGED_IN, p11.CKR_USER_ALREADY_LOGGED_IN:
 		return fmt.Errorf("%w: %w", tokens.ErrBusy, callError(call, err))
+	case p11.CKR_GENERAL_ERROR, p11.CKR_FUNCTION_FAILED:
+		// OpenSC's answer to a security officer on a card that knows none.
+		if call == "C_Login" && secret == tokens.SecretPUK && c.d.still(c.token.slot, c.token.id) {
+			return fmt.Errorf("%w: %w", tokens.ErrNoPINChange, callError(call, err))
+		}
+		return c.d.failed(call, err, c.token.slot, c.token.id)
 	default:
 		return c.d.failed(call, err, c.token.slot, c.token.id)
 	}

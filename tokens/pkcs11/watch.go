@@ -4,31 +4,55 @@ import (
 	"context"
 	"time"
 
+	p11 "github.com/miekg/pkcs11"
+
 	"tanba/tokens"
 )
 
-// pollEvery is the time between two looks at the slots. A look is two cheap
-// calls a slot; C_WaitForSlotEvent is missing or blocks for ever in many
-// libraries.
-const pollEvery = time.Second
+// Times of a watch. Asking for an event (C_WaitForSlotEvent, CKF_DONT_BLOCK)
+// costs a library little, and a token nothing; a look at the slots may wake a
+// card. A call that blocks is not used: in many libraries it holds up all
+// others, for ever.
+const (
+	askEvery = 500 * time.Millisecond
+	// asksToLook is how many asks go by between two looks while there are no
+	// events: a few for a library that tells them, two for one that does not.
+	asksToLook, asksToPoll = 20, 2
+)
 
 // Watch implements tokens.Driver. A library whose slots are frozen, such as
 // SoftHSM, gives no events.
 func (d *Driver) Watch(ctx context.Context, events chan<- tokens.Event) {
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	before, known := d.ids()
-	for {
+	tells, told := true, 0
+	for asks := 1; ; asks++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		now, ok := d.ids()
-		if !ok && !known {
+		switch news, works := d.ask(); {
+		case !works:
+			tells = false
+		case news:
+			told = 3 // now, and the next two times: a card takes a while to be read
+		}
+		look := asks >= asksToPoll && !tells || asks >= asksToLook || told > 0
+		if !look {
 			continue
 		}
-		for _, e := range changes(before, now) {
+		now, ok := d.ids()
+		if !ok && !known {
+			asks = 0
+			continue
+		}
+		found := changes(before, now)
+		if len(found) > 0 && told == 0 {
+			tells = false // it does not tell after all
+		}
+		for _, e := range found {
 			select {
 			case events <- e:
 			case <-ctx.Done():
@@ -36,7 +60,37 @@ func (d *Driver) Watch(ctx context.Context, events chan<- tokens.Event) {
 			}
 		}
 		before, known = now, ok
+		asks, told = 0, max(0, told-1)
 	}
+}
+
+// Return values and flag of C_WaitForSlotEvent.
+const (
+	dontBlock = 1
+	noEvent   = 8
+)
+
+// ask asks the library whether something came or went since it was asked last.
+// works is false when it does not tell such things.
+func (d *Driver) ask() (news, works bool) {
+	leave, err := d.enter()
+	if err != nil {
+		return false, false
+	}
+	defer leave()
+	for range maxSlots {
+		switch d.lib.waitForSlotEvent(dontBlock) {
+		case p11.CKR_OK:
+			news = true
+		case noEvent:
+			return news, true
+		case p11.CKR_FUNCTION_NOT_SUPPORTED:
+			return news, false
+		default:
+			return true, true // look what is wrong
+		}
+	}
+	return true, false // there is always another: it does not count
 }
 
 // ids returns the IDs of the tokens present, none and false when the library
