@@ -67,7 +67,7 @@ func (p *prompt) focus(body []byte) error {
 	if pages.Decode(body, &in) != nil {
 		return refusedInvalid
 	}
-	p.focused, p.pending = time.Time{}, nil
+	p.focused, p.pending, p.tab = time.Time{}, nil, p.tabs.Load()
 	if in.On {
 		p.focused = p.a.cfg.Now()
 	}
@@ -89,7 +89,7 @@ func (p *prompt) agree(body []byte) error {
 		return refusedInvalid
 	}
 	now := p.a.cfg.Now()
-	if p.focused.IsZero() || now.Sub(p.focused) < armAfter {
+	if p.focused.IsZero() || now.Sub(p.focused) < armAfter || p.tab != p.tabs.Load() {
 		return refusedNotArmed
 	}
 	left := map[string]*job.PreparedDocument{}
@@ -117,7 +117,7 @@ func (p *prompt) agree(body []byte) error {
 			return refusedFinalTry
 		}
 	}
-	p.pending = &pending{identity: id.ID, token: t.ID, pad: t.ProtectedPath, seen: seen, until: now.Add(pinWithin)}
+	p.pending = &pending{identity: id.ID, token: t.ID, pad: t.ProtectedPath, seen: seen, until: now.Add(pinWithin), tab: p.tab}
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (p *prompt) unlock(ctx context.Context, pin tokens.PIN, pad bool) (any, *jo
 	defer pin.Wipe()
 	ask := p.pending
 	p.pending = nil
-	if ask == nil || ask.pad != pad || p.a.cfg.Now().After(ask.until) {
+	if ask == nil || ask.pad != pad || ask.tab != p.tabs.Load() || p.a.cfg.Now().After(ask.until) {
 		return nil, nil, refusedNoAsk
 	}
 	p.change(func(s *stateView) { s.Phase, s.Problem = "unlocking", "" })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tanba/agent/job"
@@ -31,6 +32,7 @@ type prompt struct {
 	over    chan struct{} // closed when the loop has ended
 	helpers sync.WaitGroup
 	idle    *time.Timer
+	tabs    atomic.Int64 // how many have got in; the last one has the page
 	// rejecting: the answer was no. Set before the page is kept.
 	rejecting bool
 
@@ -39,6 +41,7 @@ type prompt struct {
 	pins    map[string]tokens.PINState // what a refused PIN told, by Token.ID
 	tried   int                        // PINs offered
 	focused time.Time                  // since when the page has been before the signer; zero: it is not
+	tab     int64                      // the tab that said so
 	pending *pending
 	until   time.Time // when the prompt times out
 	timer   *time.Timer
@@ -55,6 +58,7 @@ type pending struct {
 	pad      bool
 	seen     []job.Seen
 	until    time.Time
+	tab      int64
 }
 
 // A call is one call of the page on its way into the loop.
@@ -82,6 +86,7 @@ func (a *Approver) approve(ctx context.Context, q question) (job.Answer, error) 
 	p.shown, err = a.cfg.Pages.Add(ctx, pages.Page{
 		Name: "prompt", Assets: folder("prompt"), Handle: p.handle, Raw: p.raw, MaxRaw: tokens.MaxPIN,
 		Opened: func() {
+			p.tabs.Add(1)
 			select {
 			case p.first <- struct{}{}:
 			default:
@@ -160,7 +165,6 @@ func (p *prompt) loop(ctx context.Context) (job.Answer, error) {
 				return job.Answer{}, err
 			}
 		case <-p.first:
-			p.focused, p.pending = time.Time{}, nil // that was another tab
 			if !p.there {
 				p.there = true
 				p.help(func() { p.q.Opened(ctx) })

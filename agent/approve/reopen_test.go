@@ -40,3 +40,36 @@ func TestAnotherTabMayNotAllow(t *testing.T) {
 	stop()
 	<-done
 }
+
+// A tab that gets in while the token is busy, and says at once that it is
+// before the signer, is believed.
+func TestAnotherTabWhileTheTokenIsBusy(t *testing.T) {
+	for range 3 {
+		h, f := newHouse(t), newAsk(1, token(t, tokens.PINOK, director()))
+		busy, free := make(chan struct{}), make(chan struct{})
+		f.unlock = func(string, string) error {
+			close(busy)
+			<-free
+			return &tokens.PINError{Reason: tokens.PINWrong, TriesLeft: -1}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := h.ask(ctx, f)
+		a := h.client()
+		listed(t, a, f)
+		tried := make(chan struct{})
+		go func() { a.pin("0000"); close(tried) }()
+		<-busy
+		require.NoError(t, h.approver.Reopen(ctx))
+		b := h.client()
+		focused := make(chan string, 1)
+		go func() { focused <- b.call("focus", map[string]bool{"on": true}) }()
+		time.Sleep(50 * time.Millisecond)
+		close(free)
+		<-tried
+		require.Empty(t, <-focused)
+		time.Sleep(armAfter + 50*time.Millisecond)
+		assert.Empty(t, b.call("approve", approval(f)))
+		stop()
+		wait(t, done)
+	}
+}
