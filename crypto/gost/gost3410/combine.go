@@ -1,6 +1,9 @@
 package gost3410
 
-import "math/big"
+import (
+	"math/big"
+	"slices"
+)
 
 // Widths of the windows of the verifier, for the base point and for a public key.
 const (
@@ -22,6 +25,7 @@ type parts[E any] [][]affine[E]
 type jacobian[E any] struct {
 	point[E]
 	identity           bool
+	zero               E // always
 	negative           point[E]
 	t0, t1, t2, t3, t4 E
 }
@@ -73,7 +77,7 @@ func (g *group[E]) combine(u1, u2 *big.Int, x, y []byte, tables any, r, order, p
 
 // addParts adds what digit i of each part of a scalar calls for. The last part
 // has one digit more than partBits.
-func (g *group[E]) addParts(j *jacobian[E], t parts[E], digits []int, i int) {
+func (g *group[E]) addParts(j *jacobian[E], t parts[E], digits []int8, i int) {
 	for c := range t {
 		if i == partBits && c < len(t)-1 {
 			continue
@@ -123,23 +127,22 @@ func (g *group[E]) split(p *point[E], window uint) parts[E] {
 // naf returns the digits of k, the least significant first: each is zero or
 // odd and below 2^(w-1) in size, and of w that follow one another at most one
 // is not zero.
-func naf(k *big.Int, w uint) []int {
+func naf(k *big.Int, w uint) []int8 {
 	n := k.BitLen()
-	digits := make([]int, n+1)
+	le := make([]byte, n/8+4) // room for the window above the last bit
+	slices.Reverse(k.FillBytes(le))
+	digits := make([]int8, n+1)
 	last := 0
 	carry := 0
 	for i := 0; i <= n; {
-		if int(k.Bit(i)) == carry { // k's bit plus the carry is even
+		window := int(uint32(le[i/8])|uint32(le[i/8+1])<<8) >> (i % 8)
+		if window&1 == carry { // k's bit plus the carry is even
 			i++
 			continue
 		}
-		v := carry
-		for j := range w {
-			v += int(k.Bit(i+int(j))) << j
-		}
+		v := carry + window&(1<<w-1)
 		carry = v >> (w - 1) & 1
-		v -= carry << w
-		digits[i] = v
+		digits[i] = int8(v - carry<<w)
 		last = i
 		i += int(w)
 	}
@@ -184,31 +187,25 @@ func (g *group[E]) oddMultiples(p *point[E], w uint) []point[E] {
 }
 
 // addMultiple adds d times the point whose odd multiples t holds.
-func (g *group[E]) addMultiple(j *jacobian[E], t []point[E], d int) {
+func (g *group[E]) addMultiple(j *jacobian[E], t []point[E], d int8) {
 	p := &t[max(d, -d)/2]
 	if d < 0 {
 		p = &j.negative
 		g.setPoint(p, &t[-d/2])
-		g.negate(&p.y)
+		g.f.sub(&p.y, &j.zero, &p.y)
 	}
 	g.addJacobian(j, p)
 }
 
 // addOdd is addMultiple with affine multiples.
-func (g *group[E]) addOdd(j *jacobian[E], t []affine[E], d int) {
+func (g *group[E]) addOdd(j *jacobian[E], t []affine[E], d int8) {
 	p := &t[max(d, -d)/2]
 	x, y := &p.x, &p.y
 	if d < 0 {
 		y = &j.negative.y
-		g.f.set(y, &p.y)
-		g.negate(y)
+		g.f.sub(y, &j.zero, &p.y)
 	}
 	g.addXY(j, x, y)
-}
-
-func (g *group[E]) negate(y *E) {
-	var zero E
-	g.f.sub(y, &zero, y)
 }
 
 // double doubles j.

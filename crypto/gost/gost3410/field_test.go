@@ -258,7 +258,8 @@ func TestNAF(t *testing.T) {
 		k := new(big.Int).SetUint64(rng.Uint64() >> rng.IntN(64))
 		k.Mul(k, new(big.Int).SetUint64(rng.Uint64()))
 		sum, last := new(big.Int), -100
-		for i, d := range naf(k, w) {
+		for i, digit := range naf(k, w) {
+			d := int(digit)
 			sum.Add(sum, new(big.Int).Lsh(big.NewInt(int64(d)), uint(i)))
 			if d != 0 {
 				require.True(t, d%2 != 0 && d < 1<<(w-1) && -d < 1<<(w-1))

@@ -181,19 +181,22 @@ func (g *group[E]) addDigit(w *adder[E], r *point[E], row *[16]affine[E], bits u
 	negative := -(bits >> 5) // all ones or zero
 	d := (bits ^ negative) & 63
 	d = d>>1 + d&1
-	var p affine[E]
-	var zero E
-	g.f.choose(&p, row, d)
-	g.f.sub(&zero, &zero, &p.y)
-	g.f.pick(&p.y, &zero, uint64(int64(int32(negative))))
-	g.addAffine(w, r, &p, ^nought(d))
+	p := &w.chosen
+	g.f.choose(p, row, d)
+	g.f.sub(&w.negative, &w.zero, &p.y)
+	g.f.pick(&p.y, &w.negative, uint64(int64(int32(negative))))
+	g.addAffine(w, r, p, ^nought(d))
 }
 
 // nought returns all ones if d is zero, else zero; d is below 2^31.
 func nought(d uint32) uint64 { return uint64((int64(d) - 1) >> 63) }
 
 // An adder is the memory of add.
-type adder[E any] struct{ t0, t1, t2, t3, t4, t5, x, y, z E }
+type adder[E any] struct {
+	t0, t1, t2, t3, t4, t5, x, y, z E
+	zero, negative                  E // zero always is
+	chosen                          affine[E]
+}
 
 // add sets r to p+q on homogeneous points by the complete formulas of Renes,
 // Costello and Batina (eprint 2015/1060): no case of p and q is special, as
