@@ -18,7 +18,7 @@ import (
 // which; ErrNotPresent or ErrRemoved; ErrBusy while a job is logged in to the
 // token, which is then left alone; ErrNoPINChange.
 type PINChanger interface {
-	// ChangePIN replaces the user PIN old by fresh (C_SetPIN).
+	// ChangePIN replaces the user PIN old by fresh (C_Login, C_SetPIN).
 	ChangePIN(ctx context.Context, tokenID string, old, fresh PIN) error
 	// UnblockPIN sets the user PIN with the security officer's PIN, the PUK
 	// (C_Login, C_InitPIN). It works whether or not the PIN is locked.

@@ -36,8 +36,10 @@ func pukState(flags uint) tokens.PINState {
 	return tokens.PINOK
 }
 
-// ChangePIN implements tokens.PINChanger. It works without a login; a library
-// that wants one gets it, with the same entry.
+// ChangePIN implements tokens.PINChanger. The user is logged in first, with the
+// same entry: a wrong one costs a single try and C_SetPIN is not called. Some
+// libraries want that, and OpenSC can be set to take the old PIN of a session
+// without a login for the PUK (user_pin_unblock_style).
 func (d *Driver) ChangePIN(ctx context.Context, tokenID string, old, fresh tokens.PIN) error {
 	back, err := d.take(ctx, tokenID)
 	if err != nil {
@@ -54,14 +56,11 @@ func (d *Driver) ChangePIN(ctx context.Context, tokenID string, old, fresh token
 		return err
 	}
 	defer c.close()
-	code := d.lib.setPIN(uint(c.sh), old.Bytes(), fresh.Bytes())
-	if code == p11.CKR_USER_NOT_LOGGED_IN { // it has not looked at the PIN
-		if code := d.lib.login(uint(c.sh), old.Bytes()); code != p11.CKR_OK {
-			return c.refused("C_Login", code, tokens.SecretPIN)
-		}
-		code = d.lib.setPIN(uint(c.sh), old.Bytes(), fresh.Bytes())
+	// A PIN that has expired opens the session for C_SetPIN alone.
+	if code := d.lib.login(uint(c.sh), old.Bytes()); code != p11.CKR_OK && code != p11.CKR_PIN_EXPIRED {
+		return c.refused("C_Login", code, tokens.SecretPIN)
 	}
-	return c.refused("C_SetPIN", code, tokens.SecretPIN)
+	return c.refused("C_SetPIN", d.lib.setPIN(uint(c.sh), old.Bytes(), fresh.Bytes()), tokens.SecretPIN)
 }
 
 // UnblockPIN implements tokens.PINChanger. While the security officer is
@@ -225,7 +224,7 @@ func (c *change) refused(call string, code uint, secret tokens.Secret) error {
 	case p11.CKR_SESSION_READ_ONLY_EXISTS, p11.CKR_USER_ANOTHER_ALREADY_LOGGED_IN, p11.CKR_USER_ALREADY_LOGGED_IN:
 		return fmt.Errorf("%w: %w", tokens.ErrBusy, callError(call, err))
 	case p11.CKR_GENERAL_ERROR, p11.CKR_FUNCTION_FAILED:
-		// OpenSC's answer to a security officer on a card that knows none.
+		// OpenSC's answer for a card on which nobody logs in with the PUK.
 		if call == "C_Login" && secret == tokens.SecretPUK && c.d.still(c.token.slot, c.token.id) {
 			return fmt.Errorf("%w: %w", tokens.ErrNoPINChange, callError(call, err))
 		}
@@ -236,6 +235,10 @@ func (c *change) refused(call string, code uint, secret tokens.Secret) error {
 	// C_SetPIN has both PINs; the old one's form was checked already.
 	if call == "C_SetPIN" && (e.Reason == tokens.PINLength || e.Reason == tokens.PINChars) {
 		e.Secret = tokens.SecretNew
+	}
+	// A library that only keeps the PUK until now (OpenSC) finds it wrong here.
+	if call == "C_InitPIN" && (e.Reason == tokens.PINWrong || e.Reason == tokens.PINIsGone) {
+		e.Secret = tokens.SecretPUK
 	}
 	flags := c.token.info.Flags
 	if now, err := c.d.p.GetTokenInfo(c.token.slot); err == nil {
