@@ -60,7 +60,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	w, err := dialAgent(t.Context(), s, s.URL)
 	require.NoError(t, err)
 	defer func() { _ = w.c.Close() }()
-	for i := range 100 {
+	for i := range 60 {
 		id, err := w.sign(s.URL, fmt.Sprintf("withdrawn%d", i))
 		require.NoError(t, err)
 		_, err = s.Prompts.Next(t.Context())
@@ -70,7 +70,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		_, err = w.answer(id)
 		require.EqualError(t, err, "cancelled")
 	}
-	for i := range 20 {
+	for i := range 12 {
 		id, err := w.sign(s.URL, fmt.Sprintf("seen%d", i))
 		require.NoError(t, err)
 		p, err := openPaper(t.Context(), s)
@@ -102,7 +102,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		}
 		_ = p.stream.Close()
 	}
-	for i := range 2 { // the CRM's page vanishes
+	for i := range 1 { // the CRM's page vanishes
 		v, err := dialAgent(t.Context(), s, s.URL)
 		require.NoError(t, err)
 		_, err = v.sign(s.URL, fmt.Sprintf("vanished%d", i))
