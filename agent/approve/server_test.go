@@ -35,7 +35,7 @@ func armed(t *testing.T, c *client) {
 func listed(t *testing.T, c *client, f *fakeAsk) {
 	t.Helper()
 	armed(t, c)
-	require.Eventually(t, func() bool { return c.call("approve", approval(f)) == "" }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return c.call("approve", approval(f)) == "" }, 20*time.Second, 20*time.Millisecond)
 }
 
 func TestApproveBeforeArmed(t *testing.T) {
