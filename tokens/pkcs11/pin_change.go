@@ -41,31 +41,39 @@ func pukState(flags uint) tokens.PINState {
 // libraries want that, and OpenSC can be set to take the old PIN of a session
 // without a login for the PUK (user_pin_unblock_style).
 func (d *Driver) ChangePIN(ctx context.Context, tokenID string, old, fresh tokens.PIN) error {
-	back, err := d.take(ctx, tokenID)
-	if err != nil {
-		return err
-	}
-	defer back()
-	leave, err := d.enter()
-	if err != nil {
-		return err
-	}
-	defer leave()
-	c, err := d.changeOn(tokenID, old, fresh, tokens.SecretPIN)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	// A PIN that has expired opens the session for C_SetPIN alone.
-	if code := d.lib.login(uint(c.sh), old.Bytes()); code != p11.CKR_OK && code != p11.CKR_PIN_EXPIRED {
-		return c.refused("C_Login", code, tokens.SecretPIN)
-	}
-	return c.refused("C_SetPIN", d.lib.setPIN(uint(c.sh), old.Bytes(), fresh.Bytes()), tokens.SecretPIN)
+	return d.alone(ctx, tokenID, func() error {
+		c, err := d.changeOn(tokenID, old, fresh, tokens.SecretPIN)
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		// A PIN that has expired opens the session for C_SetPIN alone.
+		if code := d.lib.login(uint(c.sh), old.Bytes()); code != p11.CKR_OK && code != p11.CKR_PIN_EXPIRED {
+			return c.refused("C_Login", code, tokens.SecretPIN)
+		}
+		return c.refused("C_SetPIN", d.lib.setPIN(uint(c.sh), old.Bytes(), fresh.Bytes()), tokens.SecretPIN)
+	})
 }
 
-// UnblockPIN implements tokens.PINChanger. While the security officer is
-// logged in no other session may be opened, so that all other calls wait.
+// UnblockPIN implements tokens.PINChanger.
 func (d *Driver) UnblockPIN(ctx context.Context, tokenID string, puk, fresh tokens.PIN) error {
+	return d.alone(ctx, tokenID, func() error {
+		c, err := d.changeOn(tokenID, puk, fresh, tokens.SecretPUK)
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		if code := d.lib.loginSO(uint(c.sh), puk.Bytes()); code != p11.CKR_OK {
+			return c.refused("C_Login", code, tokens.SecretPUK)
+		}
+		return c.refused("C_InitPIN", d.lib.initPIN(uint(c.sh), fresh.Bytes()), tokens.SecretNew)
+	})
+}
+
+// alone calls f when nobody is logged in to the token and no other call is in
+// the library: beside the security officer no session may be opened, and a
+// C_Logout ends the searches of a List.
+func (d *Driver) alone(ctx context.Context, tokenID string, f func() error) error {
 	back, err := d.take(ctx, tokenID)
 	if err != nil {
 		return err
@@ -76,22 +84,14 @@ func (d *Driver) UnblockPIN(ctx context.Context, tokenID string, puk, fresh toke
 		select {
 		case <-until.C:
 			return fmt.Errorf("waited %s for the library: %w", changeWait, tokens.ErrBusy)
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(time.Millisecond):
 		}
 	}
 	defer d.life.Unlock()
 	if d.closed {
 		return fmt.Errorf("closed: %w", tokens.ErrLibrary)
 	}
-	c, err := d.changeOn(tokenID, puk, fresh, tokens.SecretPUK)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	if code := d.lib.loginSO(uint(c.sh), puk.Bytes()); code != p11.CKR_OK {
-		return c.refused("C_Login", code, tokens.SecretPUK)
-	}
-	return c.refused("C_InitPIN", d.lib.initPIN(uint(c.sh), fresh.Bytes()), tokens.SecretNew)
+	return f()
 }
 
 // take waits for the right to be logged in to the token, and returns what
@@ -147,7 +147,7 @@ type change struct {
 }
 
 // changeOn opens a session on the token, after checks that save the token's
-// tries. The caller is inside enter.
+// tries. The caller is alone.
 func (d *Driver) changeOn(tokenID string, given, fresh tokens.PIN, secret tokens.Secret) (*change, error) {
 	t, err := d.byID(tokenID)
 	if err != nil {
