@@ -45,11 +45,18 @@ const first = ".token:first-child "
 func fill(t *testing.T, p *robot.Page, given, fresh, again string) {
 	t.Helper()
 	for css, v := range map[string]string{"#pin-given": given, "#pin-fresh": fresh, "#pin-again": again} {
-		_, err := chromedp.Run(p.Tab(), chromedp.Evaluate[string](fmt.Sprintf(`(document.querySelector(%q).value = '')`, css)))
-		require.NoError(t, err)
-		if v != "" {
-			require.NoError(t, chromedp.Do(p.Tab(), chromedp.Focus(chromedp.CSS(css)), chromedp.SendKeys(chromedp.CSS(css), v)))
-		}
+		// Again when the page was drawn anew in between.
+		require.Eventually(t, func() bool {
+			_, err := chromedp.Run(p.Tab(), chromedp.Evaluate[string](fmt.Sprintf(`(document.querySelector(%q).value = '')`, css)))
+			if err != nil || v == "" {
+				return err == nil
+			}
+			if chromedp.Do(p.Tab(), chromedp.Focus(chromedp.CSS(css)), chromedp.SendKeys(chromedp.CSS(css), v)) != nil {
+				return false
+			}
+			n, err := chromedp.Run(p.Tab(), chromedp.Evaluate[int](fmt.Sprintf(`document.querySelector(%q).value.length`, css)))
+			return err == nil && n == len(v)
+		}, 20*time.Second, 20*time.Millisecond)
 	}
 }
 

@@ -93,9 +93,16 @@ start((view) => {
   draw();
   pins.arm(watch((armed) => pins.armed(armed)));
   listen((event, data) => {
-    if (event === 'tokens') { tokens = data; pins.update(data.tokens); }
-    else if (event === 'outbox') outbox = data;
-    else return last('quiet', t(has('page.' + event + '_title') ? 'page.' + event + '_title' : 'page.lost_title'), [t('page.may_close')]);
+    if (event === 'tokens') {
+      if (JSON.stringify(data) === JSON.stringify(tokens)) return;
+      tokens = data;
+      pins.update(data.tokens);
+    } else if (event === 'outbox') outbox = data;
+    else {
+      pins.close();
+      last('quiet', t(has('page.' + event + '_title') ? 'page.' + event + '_title' : 'page.lost_title'), [t('page.may_close')]);
+      return;
+    }
     draw();
   });
 });
