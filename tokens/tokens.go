@@ -110,6 +110,9 @@ type Session interface {
 	// entry. A session that the token considers logged in already is logged
 	// out first, so that the PIN proves the signer. It returns a *PINError
 	// when the token refuses the PIN. An empty PIN means the token's own pad.
+	// For a key that wants the PIN for each signature (AlwaysAuthenticate) it is
+	// kept where the token is reached, offered again for each, and overwritten
+	// at Close, or when the token refuses it: Sign then yields a *PINError.
 	Login(ctx context.Context, pin PIN) error
 	// Sign signs each digest with alg and yields the signatures in order, each
 	// as soon as it is made and in the layout of package sigalg. After an

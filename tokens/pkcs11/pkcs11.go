@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	p11 "github.com/miekg/pkcs11"
@@ -49,6 +50,8 @@ type Driver struct {
 	// end it, or for each call when the library is exclusive.
 	life   sync.RWMutex
 	closed bool
+
+	open atomic.Int32 // sessions
 
 	mu    sync.Mutex
 	known map[string]*known
@@ -307,6 +310,7 @@ func (d *Driver) Open(ctx context.Context, identity string) (tokens.Session, err
 		if err != nil {
 			return nil, d.failed("C_OpenSession", err, t.slot, t.id)
 		}
+		d.open.Add(1)
 		return &session{d: d, slot: t.slot, tokenID: t.id, identity: identity, known: k, sh: sh}, nil
 	}
 	return nil, tokens.ErrNotPresent

@@ -241,6 +241,7 @@ func (s *session) Close() error {
 		return nil
 	}
 	s.closed = true
+	defer s.d.open.Add(-1)
 	defer s.release()
 	leave, err := s.d.enter()
 	if err != nil {

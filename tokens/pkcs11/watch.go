@@ -17,11 +17,17 @@ const (
 	askEvery = 500 * time.Millisecond
 	// asksToLook is how many asks go by between two looks while there are no
 	// events: a few for a library that tells them, two for one that does not.
-	asksToLook, asksToPoll = 20, 2
+	asksToLook, asksToPoll = 4, 2
 )
 
+// hangsAfter is when a look counts as hanging, unless a session is open: the
+// library may be waiting for a slow token or a person then.
+const hangsAfter = 2 * time.Second
+
 // Watch implements tokens.Driver. A library whose slots are frozen, such as
-// SoftHSM, gives no events.
+// SoftHSM, gives no events. It returns early when the library hangs for good,
+// as OpenSC 0.23 does in a call to a card that was pulled a moment before; the
+// process is of no use then.
 func (d *Driver) Watch(ctx context.Context, events chan<- tokens.Event) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
@@ -43,7 +49,10 @@ func (d *Driver) Watch(ctx context.Context, events chan<- tokens.Event) {
 		if !look {
 			continue
 		}
-		now, ok := d.ids()
+		now, ok, hangs := d.look()
+		if hangs {
+			return
+		}
 		if !ok && !known {
 			asks = 0
 			continue
@@ -91,6 +100,29 @@ func (d *Driver) ask() (news, works bool) {
 		}
 	}
 	return true, false // there is always another: it does not count
+}
+
+// look is ids, with a limit.
+func (d *Driver) look() (ids map[string]bool, ok, hangs bool) {
+	type seen struct {
+		ids map[string]bool
+		ok  bool
+	}
+	done := make(chan seen, 1)
+	go func() {
+		ids, ok := d.ids()
+		done <- seen{ids, ok}
+	}()
+	for {
+		select {
+		case s := <-done:
+			return s.ids, s.ok, false
+		case <-time.After(hangsAfter):
+			if d.open.Load() == 0 {
+				return nil, false, true
+			}
+		}
+	}
 }
 
 // ids returns the IDs of the tokens present, none and false when the library
