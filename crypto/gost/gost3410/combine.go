@@ -142,7 +142,7 @@ func naf(k *big.Int, w uint) []int8 {
 		}
 		v := carry + window&(1<<w-1)
 		carry = v >> (w - 1) & 1
-		digits[i] = int8(v - carry<<w)
+		digits[i] = int8(v - carry<<w) //nolint:gosec // below 2^(w-1) in size
 		last = i
 		i += int(w)
 	}

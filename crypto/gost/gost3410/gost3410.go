@@ -45,8 +45,8 @@ var (
 	ErrRange = fmt.Errorf("%w: r or s is zero or not below q", ErrSignature)
 	// ErrSignature: the signature does not verify.
 	ErrSignature = errors.New("invalid GOST signature")
-	// ErrLayout: the layout is none of those below.
-	ErrLayout = errors.New("unsupported GOST signature layout")
+	// ErrLayout: the layout or byte order is none of those below.
+	ErrLayout = errors.New("unsupported GOST byte order")
 	// ErrSelfCheck: a signature just made does not verify with the public
 	// key. The key pair or the computer is damaged.
 	ErrSelfCheck = errors.New("GOST signature just made does not verify")

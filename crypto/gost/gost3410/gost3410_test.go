@@ -264,6 +264,8 @@ func TestBadPrivateKey(t *testing.T) {
 				_, err := NewPrivateKey(c, make([]byte, n), order)
 				assert.ErrorIs(t, err, ErrLength)
 			}
+			_, err := NewPrivateKey(c, in(last), 0)
+			assert.ErrorIs(t, err, ErrLayout)
 			key, err := NewPrivateKey(c, in(last), order)
 			require.NoError(t, err)
 			assert.Equal(t, in(last), key.Bytes(order))

@@ -184,12 +184,12 @@ func (g *group[E]) addDigit(w *adder[E], r *point[E], row *[16]affine[E], bits u
 	p := &w.chosen
 	g.f.choose(p, row, d)
 	g.f.sub(&w.negative, &w.zero, &p.y)
-	g.f.pick(&p.y, &w.negative, uint64(int64(int32(negative))))
+	g.f.pick(&p.y, &w.negative, uint64(int64(int32(negative)))) //nolint:gosec // the sign is spread
 	g.addAffine(w, r, p, ^nought(d))
 }
 
 // nought returns all ones if d is zero, else zero; d is below 2^31.
-func nought(d uint32) uint64 { return uint64((int64(d) - 1) >> 63) }
+func nought(d uint32) uint64 { return uint64((int64(d) - 1) >> 63) } //nolint:gosec // the sign is spread
 
 // An adder is the memory of add.
 type adder[E any] struct {

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -47,14 +48,19 @@ func (PrivateKey) LogValue() slog.Value { return slog.StringValue(hidden) }
 func (PrivateKey) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // NewPrivateKey reads a private key of the curve's Size in bytes and computes
-// its public key. It returns ErrLength or ErrPrivateKey.
+// its public key. It returns ErrLength, ErrPrivateKey, or ErrLayout for an
+// unknown order.
 func NewPrivateKey(c *Curve, d []byte, order Order) (*PrivateKey, error) {
 	if len(d) != c.size {
 		return nil, fmt.Errorf("private key of %d bytes: %w", len(d), ErrLength)
 	}
 	be := bytes.Clone(d)
-	if order == LittleEndian {
+	switch order {
+	case BigEndian:
+	case LittleEndian:
 		be = reversed(d)
+	default:
+		return nil, fmt.Errorf("byte order %d: %w", order, ErrLayout)
 	}
 	n, err := bigmod.NewNat().SetBytes(be, c.qMod)
 	if err != nil || n.IsZero() == 1 {
@@ -80,7 +86,7 @@ func GenerateKey(c *Curve) (*PrivateKey, error) {
 		_, _ = rand.Read(d) // never fails
 		trim(d, c)
 		k, err := NewPrivateKey(c, d, BigEndian)
-		if err == nil || err != ErrPrivateKey { //nolint:errorlint // ours, unwrapped
+		if !errors.Is(err, ErrPrivateKey) {
 			return k, err
 		}
 	}

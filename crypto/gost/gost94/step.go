@@ -97,13 +97,13 @@ func (k *keys) set(i int, w *block) {
 	even, even2 := w[0]&m8|w[1]&m8<<8, w[2]&m8|w[3]&m8<<8
 	odd, odd2 := w[0]>>8&m8|w[1]&^m8, w[2]>>8&m8|w[3]&^m8
 	x := even&m16 | even2&m16<<16
-	k[0][i], k[4][i] = uint32(x), uint32(x>>32)
+	k[0][i], k[4][i] = uint32(x), uint32(x>>32) //nolint:gosec // halves
 	x = odd&m16 | odd2&m16<<16
-	k[1][i], k[5][i] = uint32(x), uint32(x>>32)
+	k[1][i], k[5][i] = uint32(x), uint32(x>>32) //nolint:gosec // halves
 	x = even>>16&m16 | even2&^m16
-	k[2][i], k[6][i] = uint32(x), uint32(x>>32)
+	k[2][i], k[6][i] = uint32(x), uint32(x>>32) //nolint:gosec // halves
 	x = odd>>16&m16 | odd2&^m16
-	k[3][i], k[7][i] = uint32(x), uint32(x>>32)
+	k[3][i], k[7][i] = uint32(x), uint32(x>>32) //nolint:gosec // halves
 }
 
 // encipher puts each word of s through GOST 28147-89 in the simple
@@ -111,7 +111,7 @@ func (k *keys) set(i int, w *block) {
 // forth and once back (RFC 5830 section 5). All four at a time keep the
 // processor busy while each round waits for the one before.
 func encipher(t *lookup, keys *keys, s *block) {
-	a0, a1, a2, a3 := uint32(s[0]), uint32(s[1]), uint32(s[2]), uint32(s[3])
+	a0, a1, a2, a3 := uint32(s[0]), uint32(s[1]), uint32(s[2]), uint32(s[3]) //nolint:gosec // halves
 	b0, b1, b2, b3 := uint32(s[0]>>32), uint32(s[1]>>32), uint32(s[2]>>32), uint32(s[3]>>32)
 	for _, j := range order {
 		k := &keys[j&7]
@@ -137,7 +137,7 @@ var order = [16]uint8{
 }
 
 func (t *lookup) round(x uint32) uint32 {
-	return t[0][byte(x)] ^ t[1][byte(x>>8)] ^ t[2][byte(x>>16)] ^ t[3][byte(x>>24)]
+	return t[0][byte(x)] ^ t[1][byte(x>>8)] ^ t[2][byte(x>>16)] ^ t[3][byte(x>>24)] //nolint:gosec // bytes
 }
 
 // mix applies psi of RFC 5831 section 5.3 n times. psi is a shift register of

@@ -12,6 +12,8 @@ func roundsGeneric(t *lookup, c *[12]vector, s, k *vector) {
 
 // lps sets r to LPS(a^b). Word j of a^b gives its byte i to word i of the
 // result: that is the transposition P.
+//
+//nolint:gosec // bytes of a word
 func lps(t *lookup, r, a, b *vector) {
 	var r0, r1, r2, r3, r4, r5, r6, r7 uint64
 	for j := range t {

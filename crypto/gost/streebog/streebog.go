@@ -142,7 +142,7 @@ func (d *digest) Sum(in []byte) []byte {
 func (d *digest) finish() (sum [Size512]byte) {
 	clear(d.buf[d.used:])
 	d.buf[d.used] = 1
-	d.block(d.buf[:], uint64(d.used)*8)
+	d.block(d.buf[:], uint64(d.used)*8) //nolint:gosec // below 64
 	zero := vector{}
 	d.compress(&zero, &d.n)
 	d.compress(&zero, &d.sigma)
