@@ -3,6 +3,7 @@ module tanba
 go 1.26.8
 
 require (
+	filippo.io/bigmod v0.1.0
 	fyne.io/systray v1.12.2
 	github.com/alecthomas/kong v1.17.0
 	github.com/cenkalti/backoff/v5 v5.0.3
@@ -19,8 +20,6 @@ require (
 	golang.org/x/sys v0.49.0
 	software.sslmate.com/src/go-pkcs12 v0.7.4
 )
-
-require filippo.io/bigmod v0.1.0 // indirect
 
 require (
 	github.com/chromedp/cdproto v0.159.0 // indirect
