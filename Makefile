@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash -o pipefail
 STATICCHECK := bin/tools/staticcheck
-PACKAGES := gcc libc6-dev softhsm2 opensc libengine-gost-openssl openssl poppler-utils qpdf chromium libnss3-tools gnutls-bin xvfb dbus mingw-w64 fonts-dejavu-core time
+PACKAGES := gcc libc6-dev softhsm2 opensc opensc-pkcs11 pcscd vsmartcard-vpcd libengine-gost-openssl openssl poppler-utils qpdf chromium libnss3-tools gnutls-bin xvfb dbus mingw-w64 fonts-dejavu-core time
 
 .PHONY: build demo test check lint unit bench deps clean
 
