@@ -53,9 +53,10 @@ type Driver struct {
 
 	open atomic.Int32 // sessions
 
-	mu    sync.Mutex
-	known map[string]*known
-	users map[string]chan struct{} // by token ID; a value in it is the right to be logged in
+	mu     sync.Mutex
+	listed map[string]bool // IDs of the tokens in the newest list; nil once Watch has compared it
+	known  map[string]*known
+	users  map[string]chan struct{} // by token ID; a value in it is the right to be logged in
 }
 
 // known is what the driver remembers of an identity between calls.
@@ -155,7 +156,7 @@ func (d *Driver) List(ctx context.Context) ([]tokens.Token, error) {
 		return nil, err
 	}
 	d.forgetAbsent(present)
-	out := []tokens.Token{}
+	out, listed := []tokens.Token{}, map[string]bool{}
 	var failed error
 	for _, s := range present {
 		if err := ctx.Err(); err != nil {
@@ -164,11 +165,16 @@ func (d *Driver) List(ctx context.Context) ([]tokens.Token, error) {
 		t, err := d.read(s)
 		if err != nil {
 			d.log.Warn("token cannot be read", "slot", s.slot, "err", err)
+			listed[s.id] = !errors.Is(err, tokens.ErrRemoved)
 			failed = err
 			continue
 		}
+		listed[s.id] = true
 		out = append(out, t)
 	}
+	d.mu.Lock()
+	d.listed = listed
+	d.mu.Unlock()
 	if len(out) == 0 && failed != nil && !errors.Is(failed, tokens.ErrRemoved) {
 		return nil, failed
 	}

@@ -2,6 +2,7 @@ package pkcs11
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	p11 "github.com/miekg/pkcs11"
@@ -60,6 +61,11 @@ func (d *Driver) Watch(ctx context.Context, events chan<- tokens.Event) {
 		found := changes(before, now)
 		if len(found) > 0 && told == 0 {
 			tells = false // it does not tell after all
+		}
+		for _, e := range d.unlisted(now) {
+			if !slices.Contains(found, e) {
+				found = append(found, e)
+			}
 		}
 		for _, e := range found {
 			select {
@@ -144,11 +150,25 @@ func (d *Driver) ids() (ids map[string]bool, ok bool) {
 	return ids, true
 }
 
+// unlisted is how the newest list differs from what is there now. A token that
+// was pulled and put back between two looks is there at both, but a list made
+// in between lacks it, and nobody would list again.
+func (d *Driver) unlisted(now map[string]bool) []tokens.Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.listed == nil {
+		return nil
+	}
+	found := changes(d.listed, now)
+	d.listed = nil
+	return found
+}
+
 // changes lists what came and went.
 func changes(before, now map[string]bool) []tokens.Event {
 	var out []tokens.Event
 	for id := range before {
-		if !now[id] {
+		if before[id] && !now[id] {
 			out = append(out, tokens.Event{Kind: tokens.Removed, TokenID: id})
 		}
 	}

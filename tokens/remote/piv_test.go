@@ -34,10 +34,10 @@ func pivDriver(t *testing.T, b *tokentest.PIVBed) *remote.Driver {
 	return d
 }
 
-// find returns the identity of the pair with this name, within 10 seconds.
+// find returns the identity of the pair with this name, within 40 seconds.
 func find(t *testing.T, d *remote.Driver, name string) tokens.Identity {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(40 * time.Second)
 	for {
 		list, err := d.List(t.Context())
 		for _, k := range list {
@@ -293,7 +293,7 @@ func TestPIVSwapped(t *testing.T) {
 	s := tokentest.Unlock(t, d, id.ID, b.PIN)
 	other := b.NewCard(t)
 	b.Reader.Insert(other)
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(40 * time.Second)
 	for {
 		i := find(t, d, "rsa")
 		if i.ID != id.ID {
