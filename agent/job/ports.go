@@ -48,7 +48,8 @@ type Seen struct {
 	SHA256   [32]byte
 }
 
-// An Assembler turns an approved document into a pending signature.
+// An Assembler turns an approved document into a pending signature. It is used
+// from several goroutines, each with a document of its own.
 type Assembler interface {
 	// Begin computes what the token must sign for d with id and alg at the
 	// signing time at (UTC, whole seconds).

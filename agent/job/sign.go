@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"tanba/tokens"
@@ -63,19 +67,42 @@ func (r *Runner) sign(ctx context.Context, a *Approved, batch Batch, log *slog.L
 	return failed
 }
 
-// begin computes what the token must sign. A document that fails is put into
-// failed and left out.
+// begin computes what the token must sign, several documents at a time: until
+// it is done the token waits. A document that fails is put into failed and left
+// out.
 func (r *Runner) begin(ctx context.Context, a *Approved, failed map[string]Code, log *slog.Logger) (pending []Pending, digests [][]byte, documents []*PreparedDocument) {
-	for _, d := range a.documents {
-		p, err := r.Assembler.Begin(ctx, d, a.identity, a.algorithm, a.at)
-		if err != nil {
-			log.Warn("signature not begun", "document", d.ID, "err", err)
-			failed[d.ID] = asError(err).Code
+	begun, errs := make([]Pending, len(a.documents)), make([]error, len(a.documents))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(a.documents)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(a.documents); i = int(next.Add(1)) - 1 {
+				begun[i], errs[i] = r.beginOne(ctx, a, a.documents[i])
+			}
+		})
+	}
+	workers.Wait()
+	for i, d := range a.documents {
+		if errs[i] != nil {
+			log.Warn("signature not begun", "document", d.ID, "err", errs[i])
+			failed[d.ID] = asError(errs[i]).Code
 			continue
 		}
-		pending, digests, documents = append(pending, p), append(digests, p.Digest()), append(documents, d)
+		pending, digests, documents = append(pending, begun[i]), append(digests, begun[i].Digest()), append(documents, d)
 	}
 	return pending, digests, documents
+}
+
+// beginOne begins one document. One over which the assembler stumbles costs
+// itself alone.
+func (r *Runner) beginOne(ctx context.Context, a *Approved, d *PreparedDocument) (p Pending, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.Log.Error("assembler panicked", "document", d.ID, "stack", string(debug.Stack()))
+			p, err = nil, Fail(CodeInternal, d.ID, errors.New("panic"))
+		}
+	}()
+	return r.Assembler.Begin(ctx, d, a.identity, a.algorithm, a.at)
 }
 
 // A group collects signed documents for one commit.
