@@ -25,6 +25,9 @@ import (
 	"tanba/tokens/keyring"
 )
 
+// maxFile bounds what tanba sign takes, in bytes.
+const maxFile = 64 << 30
+
 type signCmd struct {
 	Files    []string `arg:"" name:"file" help:"Files to sign." type:"existingfile"`
 	Key      string   `help:"PKCS#11 URI (RFC 7512) or PKCS#12 file; default: the only certificate present." placeholder:"URI|FILE"`
@@ -77,9 +80,11 @@ func (c *signCmd) Run(ctx context.Context, e *env) error {
 			return fmt.Errorf("%s exists; --force overwrites it", target)
 		}
 	}
+	limits := p.Limits
+	limits.Document, limits.Job = maxFile, maxFile // the signer's own files, not a page's
 	runner := &job.Runner{
-		Preparer: &sign.Preparer{Limits: p.Limits}, Assembler: &sign.Assembler{}, Outbox: folder, Tokens: ring,
-		Approver: &terminal{choose: choose, pin: pin}, Limits: p.Limits, Now: e.now, Log: log,
+		Preparer: &sign.Preparer{Limits: limits}, Assembler: &sign.Assembler{}, Outbox: folder, Tokens: ring,
+		Approver: &terminal{choose: choose, pin: pin}, Limits: limits, Now: e.now, Log: log,
 	}
 	receipt, err := runner.Run(ctx, req)
 	if err != nil {
