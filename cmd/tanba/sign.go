@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -244,9 +243,7 @@ func (c *signCmd) report(w io.Writer, r job.Receipt, f *folderOutbox) error {
 		all = append(all, one)
 	}
 	if c.JSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(map[string]any{"files": all}); err != nil {
+		if err := printJSON(w, map[string]any{"files": all}); err != nil {
 			return err
 		}
 	}

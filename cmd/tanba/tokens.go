@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -116,9 +115,7 @@ func (c *tokensCmd) Run(ctx context.Context, e *env) error {
 		out = append(out, describeToken(t, e.now()))
 	}
 	if c.JSON {
-		enc := json.NewEncoder(e.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"tokens": out, "libraries": paths, "problems": messages(problems)})
+		return printJSON(e.out, map[string]any{"tokens": out, "libraries": paths, "problems": messages(problems)})
 	}
 	printTokens(e.out, out)
 	for _, p := range problems {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,9 +118,7 @@ func (c *verifyCmd) content(path string) (*os.File, error) {
 
 func (c *verifyCmd) print(w io.Writer, all []verified) error {
 	if c.JSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"files": all})
+		return printJSON(w, map[string]any{"files": all})
 	}
 	for _, v := range all {
 		fmt.Fprintln(w, v.File)
